@@ -1,0 +1,40 @@
+//go:build deps
+
+// Package deps pins modules while nothing imports them yet.
+package deps
+
+import (
+	_ "github.com/GehirnInc/crypt"
+	_ "github.com/fsnotify/fsnotify"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/prometheus/client_model/go"
+	_ "github.com/spf13/cobra"
+	_ "github.com/spf13/pflag"
+	_ "github.com/tg123/go-htpasswd"
+	_ "go.yaml.in/yaml/v3"
+	_ "golang.org/x/crypto/bcrypt"
+	_ "golang.org/x/net/dns/dnsmessage"
+	_ "golang.org/x/net/http/httpguts"
+	_ "golang.org/x/net/http2"
+	_ "golang.org/x/net/http2/hpack"
+	_ "golang.org/x/net/idna"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/text/unicode/norm"
+	_ "k8s.io/api/admission/v1"
+	_ "k8s.io/api/core/v1"
+	_ "k8s.io/api/extensions/v1beta1"
+	_ "k8s.io/api/networking/v1beta1"
+	_ "k8s.io/client-go/informers"
+	_ "k8s.io/client-go/kubernetes"
+	_ "k8s.io/client-go/kubernetes/fake"
+	_ "k8s.io/client-go/kubernetes/scheme"
+	_ "k8s.io/client-go/metadata"
+	_ "k8s.io/client-go/tools/clientcmd"
+	_ "k8s.io/client-go/tools/leaderelection"
+	_ "k8s.io/client-go/tools/leaderelection/resourcelock"
+	_ "k8s.io/client-go/tools/record"
+	_ "sigs.k8s.io/yaml"
+)
