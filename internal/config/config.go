@@ -36,6 +36,9 @@ type Host struct {
 	// LeadingAny makes "*.x" match any number of labels (plain nginx wildcard, from server-alias).
 	LeadingAny bool
 	TLS        *TLS            // nil: no certificate configured, the default certificate serves
+	// HasCert is true when a certificate is configured for this name, the default one by spec.tls included:
+	// ssl-redirect applies then. An alias has its own.
+	HasCert bool
 	Filters    []filter.Config // server stage
 	Routes     []*Route        // in matching order for regex hosts; any order otherwise
 	Regex      bool            // routes match as case-insensitive regular expressions, first wins
@@ -86,9 +89,10 @@ const (
 	Prefix MatchType = iota // by path elements; a path ending in "/" matches below it only
 	Exact
 	Regex // case-insensitive, anchored at the start, open at the end
+	Text  // plain text prefix without regard to elements: lintel's own paths on the catch-all
 )
 
-func (m MatchType) String() string { return [...]string{"prefix", "exact", "regex"}[m] }
+func (m MatchType) String() string { return [...]string{"prefix", "exact", "regex", "text"}[m] }
 
 // Route is one path match on a host with its filters and its action.
 type Route struct {
@@ -182,6 +186,9 @@ type Forward struct {
 	Canary   *Canary
 	// Fallback takes requests while Pool has no endpoint (annotation default-backend).
 	Fallback *PoolID
+	// Empty is what the route answers while nothing has an endpoint; 0: 503. The controller's
+	// default backend answers 404.
+	Empty int
 	Protocol Protocol
 	HTTP10   bool
 	TLS      *UpstreamTLS // for HTTPS, GRPCS, AutoHTTP; nil: no verification, no SNI

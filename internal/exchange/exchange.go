@@ -69,6 +69,8 @@ type Exchange struct {
 	Limits Limits
 	// Route describes the matched route for logs, metrics and variables; never nil after Match.
 	Route *RouteInfo
+	// HostCert is config.Host.HasCert of the matched host name, set by Match: ssl-redirect reads it.
+	HostCert bool
 	// Captures are the groups of the route's regex on Req.Path: 0 is the whole match.
 	Captures []string
 	// ID is the request id ($req_id): the client's X-Request-ID or generated.

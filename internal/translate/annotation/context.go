@@ -37,6 +37,16 @@ type RouteContext struct {
 	Route *config.Route
 	// HTTPSPort is the port redirects name with use-port-in-redirects.
 	HTTPPort, HTTPSPort int
+	// DefaultPool is what the controller's default backend is for this Ingress: the pool of
+	// --default-backend-service, zero for the built-in 404. Error pages without a backend of their own go there.
+	DefaultPool config.PoolID
+	// Regex is set by features (use-regex, an effective rewrite-target): every path of the host becomes a regular expression.
+	Regex bool
+	// Slash is how nginx's own redirects of this location look; filled by relative-redirects and use-port-in-redirects.
+	Slash config.Slash
+	// Canary is set by the canary feature where the Ingress has canary: "true": all but Pool, Origin and Key. The
+	// Ingress then makes no route; translate attaches the canary to the route of the same host, path and type.
+	Canary *config.Canary
 	// Report adds a finding about the named annotation (without prefix); object, field, value and position are filled in.
 	Report func(name string, d diag.Diagnostic)
 	// Global reads a ConfigMap key as text.
@@ -69,6 +79,16 @@ type HostContext struct {
 	Host *config.Host
 	// Members are the Ingresses of the host, oldest first.
 	Members []Member
+	// Aliases are the other names the host shall have; filled by server-alias, settled by translate (names of
+	// rule hosts and names another host took are dropped there, with a diagnostic).
+	Aliases []string
+	// AliasMember is the member whose aliases they are.
+	AliasMember int
+	// WWW asks for the host's counterpart name (www.x for x, x for www.x) to redirect here: translate makes a
+	// host of that name, if it is free, with these server-stage filters; nil: none. Filled by from-to-www-redirect.
+	WWW []filter.Config
+	// Passthrough asks for connections with this SNI to go unterminated to the backend of path "/". Filled by ssl-passthrough.
+	Passthrough bool
 	// Report adds a finding about the named annotation of member i.
 	Report func(i int, name string, d diag.Diagnostic)
 	Objects
