@@ -1,0 +1,52 @@
+# lintel: make test is all a contributor needs; the other targets say what they want.
+GO        ?= go
+BIN       ?= bin
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE     ?= lintel.local/lintel:dev
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+FUZZTIME  ?= 10s
+TOOLS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lintel-tools/bin
+
+.PHONY: build test race fmt vet lint fuzz generate check-generated chart-lint image e2e bench clean
+
+build: ## the binary, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/lintel ./cmd/lintel
+
+test: ## unit, golden, black-box and parity tests; no cluster, no network
+	$(GO) test ./...
+
+race: ## the same under the race detector (needs a C compiler)
+	$(GO) test -race ./...
+
+fmt:
+	gofmt -l -w cmd internal tools test
+
+vet:
+	$(GO) vet ./...
+
+lint: ## golangci-lint of the version .ci/tools pins
+	$(TOOLS)/golangci-lint run ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	./.ci/fuzz $(FUZZTIME)
+
+generate: ## reference pages and goldens that are made from declarations
+	$(GO) test ./internal/... -run 'Current|Golden' -update
+
+check-generated: ## fails when generated files are not what the code says
+	$(GO) test ./internal/... -run 'Current|Golden' -count=1
+
+chart-lint: ## the Helm chart, with the default and every example values file
+	./.ci/chart $(TOOLS)/helm
+
+image: build ## an OCI image as a tar file, made without a container daemon
+	$(GO) run ./tools/ociimage -o $(BIN)/lintel.tar -name $(IMAGE) -version $(VERSION) $(BIN)/lintel
+
+e2e: ## the end-to-end suite on the cluster of KUBECONFIG; the image must be on its nodes
+	./.ci/e2e $(TOOLS)/helm $(IMAGE)
+
+bench: ## build and change cost at 1k, 10k, 50k Ingresses
+	$(GO) test ./internal/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+
+clean:
+	rm -rf $(BIN)
