@@ -35,14 +35,14 @@ type Host struct {
 	AliasOf string
 	// LeadingAny makes "*.x" match any number of labels (plain nginx wildcard, from server-alias).
 	LeadingAny bool
-	TLS        *TLS            // nil: no certificate configured, the default certificate serves
+	TLS        *TLS // nil: no certificate configured, the default certificate serves
 	// HasCert is true when a certificate is configured for this name, the default one by spec.tls included:
 	// ssl-redirect applies then. An alias has its own.
 	HasCert bool
-	Filters    []filter.Config // server stage
-	Routes     []*Route        // in matching order for regex hosts; any order otherwise
-	Regex      bool            // routes match as case-insensitive regular expressions, first wins
-	Origin     []diag.Ref
+	Filters []filter.Config // server stage
+	Routes  []*Route        // in matching order for regex hosts; any order otherwise
+	Regex   bool            // routes match as case-insensitive regular expressions, first wins
+	Origin  []diag.Ref
 }
 
 // TLS is a host's TLS settings.
@@ -188,7 +188,7 @@ type Forward struct {
 	Fallback *PoolID
 	// Empty is what the route answers while nothing has an endpoint; 0: 503. The controller's
 	// default backend answers 404.
-	Empty int
+	Empty    int
 	Protocol Protocol
 	HTTP10   bool
 	TLS      *UpstreamTLS // for HTTPS, GRPCS, AutoHTTP; nil: no verification, no SNI
