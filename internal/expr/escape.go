@@ -1,0 +1,77 @@
+package expr
+
+const hexUpper = "0123456789ABCDEF"
+const hexLower = "0123456789abcdef"
+
+func needsHex(c byte) bool  { return c < 0x20 || c > 0x7e || c == '"' || c == '\\' }
+func needsLine(c byte) bool { return c == '\n' || c == '\r' }
+func needsJSON(c byte) bool { return c < 0x20 || c == '"' || c == '\\' }
+
+func appendHex(dst []byte, c byte) []byte {
+	return append(dst, '\\', 'x', hexUpper[c>>4], hexUpper[c&15])
+}
+
+func appendJSON(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, '\\', 'n')
+	case '\r':
+		return append(dst, '\\', 'r')
+	case '\t':
+		return append(dst, '\\', 't')
+	case '\b':
+		return append(dst, '\\', 'b')
+	case '\f':
+		return append(dst, '\\', 'f')
+	}
+	return append(dst, '\\', 'u', '0', '0', hexUpper[c>>4], hexUpper[c&15])
+}
+
+// escapeFrom escapes dst[start:] in place. The escaped form is built behind the
+// plain one and moved over it, so that no second buffer is needed.
+func escapeFrom(dst []byte, start int, needs func(byte) bool, escape func([]byte, byte) []byte) []byte {
+	first := start
+	for first < len(dst) && !needs(dst[first]) {
+		first++
+	}
+	end := len(dst)
+	if first == end {
+		return dst
+	}
+	for i := first; i < end; i++ {
+		if c := dst[i]; needs(c) {
+			dst = escape(dst, c)
+		} else {
+			dst = append(dst, c)
+		}
+	}
+	n := copy(dst[first:], dst[end:])
+	return dst[:first+n]
+}
+
+// finishJSON escapes a value of a JSON log format. Outside of a string an absent
+// value would leave invalid JSON behind, so it is null (reference/operations.md 11).
+func finishJSON(dst []byte, start int, found, quoted bool) []byte {
+	if !found {
+		dst = dst[:start]
+	}
+	if !quoted && (len(dst) == start || len(dst) == start+1 && dst[start] == '-') {
+		return append(dst[:start], "null"...)
+	}
+	return escapeFrom(dst, start, needsJSON, appendJSON)
+}
+
+// appendURIComponent appends s with everything but unreserved characters percent-encoded.
+func appendURIComponent(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~' {
+			dst = append(dst, c)
+		} else {
+			dst = append(dst, '%', hexUpper[c>>4], hexUpper[c&15])
+		}
+	}
+	return dst
+}
