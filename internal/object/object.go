@@ -29,10 +29,13 @@ const (
 	KindNamespace
 	KindNode
 	KindPod
+	// KindFile is a manifest file or directory, named by its path: it never has an
+	// Object, only Diags about what could not be read (with Keep), and none once it can.
+	KindFile
 )
 
 func (k Kind) String() string {
-	return [...]string{"", "Ingress", "IngressClass", "Service", "EndpointSlice", "Secret", "ConfigMap", "Namespace", "Node", "Pod"}[k]
+	return [...]string{"", "Ingress", "IngressClass", "Service", "EndpointSlice", "Secret", "ConfigMap", "Namespace", "Node", "Pod", "File"}[k]
 }
 
 // Key names one object. Part narrows a read to one entry (a ConfigMap key, lower
