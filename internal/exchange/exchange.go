@@ -125,6 +125,9 @@ type Response struct {
 	Generated bool
 	// FromUpstream is true once an endpoint's head stands in Resp.
 	FromUpstream bool
+	// Denied is set by filters that refuse access (reference/security.md S6.1): an error page may
+	// change the content and the fields of the answer, but its status stays as it is.
+	Denied bool
 }
 
 // Upstream is the request as sent to an endpoint.

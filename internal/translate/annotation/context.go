@@ -15,6 +15,9 @@ type Objects interface {
 	// Pool makes sure the pool behind service and port is configured and returns its id and whether
 	// the Service and port exist. An empty port means the Service's first.
 	Pool(namespace, service, port string, mode config.PoolMode) (config.PoolID, bool)
+	// Cert makes sure that the key material of a Secret (tls.crt, tls.key, ca.crt, ca.crl, whatever is there) is
+	// configured, and returns its id and whether the Secret exists.
+	Cert(namespace, name string) (config.CertID, bool)
 }
 
 // RouteContext is what a Feature's Route function works on: one path of one Ingress.
@@ -25,6 +28,8 @@ type RouteContext struct {
 	Namespace, Ingress string
 	// Host is the rule host ("_" for none); Path the Ingress path text, normalised ("" is "/").
 	Host, Path string
+	// PathType is the Ingress' path type: Exact, Prefix or ImplementationSpecific; "" for implicit paths.
+	PathType string
 	// CatchAllDefault is true for routes made from spec.defaultBackend without rules: redirects and rewrites do not apply.
 	CatchAllDefault bool
 	// DefaultBackend is true where the route leads to the controller's default backend.
