@@ -10,6 +10,7 @@ package annotation
 import (
 	"fmt"
 	"sort"
+	"strings"
 )
 
 // Outcome is what a malformed value does (reference/annotations.md 2.3).
@@ -58,7 +59,20 @@ const (
 // Grammar is the set of texts a value may be written as.
 type Grammar[T any] struct {
 	Syntax string // "an integer from 0 to 1048576": docs and error text
-	Parse  func(string) (T, error)
+	// Parse turns a text into a value. An error made with As carries an outcome of its own;
+	// errSyntax says that there is nothing to add to Syntax.
+	Parse func(string) (T, error)
+	// Lenient replaces Parse where value checks are switched off
+	// (--enable-annotation-validation=false); nil: Parse. Typed parsing stays.
+	Lenient func(string) (T, error)
+	// Global replaces Parse for the text of a ConfigMap key; nil: Parse.
+	Global func(string) (T, error)
+	// Hint is what to write instead; "" derives one from the key's example.
+	Hint string
+	// AsWritten takes the text without trimming its lines first (numbers and booleans).
+	AsWritten bool
+	// Lines allows line feeds in the text.
+	Lines bool
 }
 
 // Spec declares one annotation.
@@ -73,9 +87,13 @@ type Spec[T any] struct {
 	Risk      Risk
 	Bad       Outcome // required
 	NoEffect  string  // why the key needs nothing doing; "" for keys that do something
-	Since     string
-	Doc       string   // first sentence stands alone
-	Examples  []string // each must parse; a test tries them
+	// Later is what a value other than the default does while lintel does not implement the key; 0: it does.
+	Later Outcome
+	// Fallback is what a malformed value counts as, where that is not "not set".
+	Fallback *T
+	Since    string
+	Doc      string   // first sentence stands alone
+	Examples []string // each must parse; a test tries them
 }
 
 // Info is a Spec without its type.
@@ -90,6 +108,7 @@ type Info struct {
 	Risk      Risk
 	Bad       Outcome
 	NoEffect  string
+	Later     Outcome
 	Since     string
 	Doc       string
 	Examples  []string
@@ -98,7 +117,18 @@ type Info struct {
 // AnyKey is a Key of any type.
 type AnyKey interface {
 	Info() Info
-	parse(text string) (any, error)
+	// Check reports what Parse would say of a text: nil when the grammar accepts it.
+	Check(text string) error
+	parse(text string, validate bool) (any, error)
+	rules() rules
+}
+
+// rules are what Parse needs of a key besides Info.
+type rules struct {
+	hint      string
+	asWritten bool
+	lines     bool
+	fallback  any // nil: none
 }
 
 // Key is a declared annotation.
@@ -107,10 +137,30 @@ type Key[T any] struct{ spec *Spec[T] }
 // Info describes the key.
 func (k Key[T]) Info() Info {
 	s := k.spec
-	return Info{s.Name, s.Aliases, s.Grammar.Syntax, fmt.Sprint(s.Default), s.ConfigMap, s.Scope, s.Conflict, s.Risk, s.Bad, s.NoEffect, s.Since, s.Doc, s.Examples}
+	return Info{s.Name, s.Aliases, s.Grammar.Syntax, fmt.Sprint(s.Default), s.ConfigMap, s.Scope, s.Conflict, s.Risk, s.Bad, s.NoEffect, s.Later, s.Since, s.Doc, s.Examples}
 }
 
-func (k Key[T]) parse(text string) (any, error) { return k.spec.Grammar.Parse(text) }
+// Check reports what Parse would say of a text.
+func (k Key[T]) Check(text string) error {
+	_, err := k.spec.Grammar.Parse(text)
+	return err
+}
+
+func (k Key[T]) parse(text string, validate bool) (any, error) {
+	if !validate && k.spec.Grammar.Lenient != nil {
+		return k.spec.Grammar.Lenient(text)
+	}
+	return k.spec.Grammar.Parse(text)
+}
+
+func (k Key[T]) rules() rules {
+	g := k.spec.Grammar
+	r := rules{hint: g.Hint, asWritten: g.AsWritten, lines: g.Lines}
+	if k.spec.Fallback != nil {
+		r.fallback = *k.spec.Fallback
+	}
+	return r
+}
 
 // Get returns the value that applies and whether this Ingress set it: its own
 // annotation, else the ConfigMap key's, else the default. A malformed value has been
@@ -120,13 +170,31 @@ func (k Key[T]) Get(v *Values) (T, bool) {
 		return p.(T), true
 	}
 	if k.spec.ConfigMap != "" {
-		if text, ok := v.global(k.spec.ConfigMap); ok {
-			if p, err := k.spec.Grammar.Parse(text); err == nil {
-				return p, false
-			}
+		if p, ok := k.fromConfigMap(v); ok {
+			return p, false
 		}
 	}
 	return k.spec.Default, false
+}
+
+// fromConfigMap reads the default an operator set. A text its grammar refuses has been
+// reported with the ConfigMap and counts as not set.
+func (k Key[T]) fromConfigMap(v *Values) (T, bool) {
+	var zero T
+	if v.global == nil {
+		return zero, false
+	}
+	text, ok := v.global(k.spec.ConfigMap)
+	text = strings.TrimSpace(text)
+	if !ok || text == "" {
+		return zero, false
+	}
+	parse := k.spec.Grammar.Parse
+	if k.spec.Grammar.Global != nil {
+		parse = k.spec.Grammar.Global
+	}
+	p, err := parse(text)
+	return p, err == nil
 }
 
 // Values are the parsed annotations of one Ingress. Made by Parse.
