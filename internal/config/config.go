@@ -48,6 +48,8 @@ type Host struct {
 // TLS is a host's TLS settings.
 type TLS struct {
 	Cert CertID // zero: the default certificate
+	// Also are further certificates for the name, of another key type: the client's offer chooses.
+	Also []CertID
 	// ClientAuth is the client-certificate policy, nil without auth-tls.
 	ClientAuth *ClientAuth
 	Ciphers    []uint16 // TLS 1.2 suites; nil: the global ones

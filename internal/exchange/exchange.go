@@ -152,6 +152,11 @@ type Conn struct {
 	Local  netip.AddrPort
 	// ProxySrc and ProxyDst come from a PROXY header; invalid when there was none.
 	ProxySrc, ProxyDst netip.AddrPort
+	// Proxied is set when a PROXY header was read, also one that names no addresses (UNKNOWN, LOCAL).
+	Proxied bool
+	// PlainOnTLS is set when plain HTTP came to a TLS listener: engines read one head, set
+	// Malformed to 497 and close.
+	PlainOnTLS bool
 	// TLS is nil on a plain connection.
 	TLS *tls.ConnectionState
 	// ServerName is the SNI of the handshake, lower case without trailing dot; "" without.
