@@ -1,0 +1,223 @@
+package dataplane
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/lintel-ingress/lintel/internal/config"
+	"github.com/lintel-ingress/lintel/internal/exchange"
+)
+
+// state is what the data plane knows of one exchange between its steps.
+type state struct {
+	global *global
+	host   *host
+	route  *route
+	stage  stage
+	// replace is the status an error backend is asked to replace; 0: none.
+	replace int
+}
+
+type stage uint8
+
+const (
+	stageNone stage = iota
+	stageGlobal
+	stageHost
+	stageRoute
+)
+
+var slot = exchange.NewSlot[state]()
+
+// Match finds host and route. It reports whether the exchange may block outside of forwarding.
+func (p *Plane) Match(x *exchange.Exchange) bool {
+	t := p.table.Load()
+	s := slot.Of(x)
+	s.global = t.global
+	x.Route = &p.none
+	x.Limits.BodyTimeout = t.global.cfg.BodyTimeout
+	if x.Malformed != 0 {
+		return false
+	}
+	named, h := t.lookup(x.Req.Host)
+	if h == nil {
+		return false
+	}
+	s.host = h
+	x.HostCert = named.cfg.HasCert
+	r, captures, ok := h.paths.Match(x.Req.Path, x.Captures)
+	x.Captures = captures
+	if !ok {
+		return h.chain.blocks
+	}
+	s.route = r
+	x.Route = &r.info
+	x.Limits = r.limits
+	return r.chain.blocks || h.chain.blocks || t.global.chain.blocks
+}
+
+// Begin runs the request filters: global, of the host, of the route.
+func (p *Plane) Begin(x *exchange.Exchange) exchange.Verdict {
+	s := slot.Of(x)
+	v := p.begin(x, s)
+	if v == exchange.Reply && s.stage == stageRoute && s.route.errors != nil && s.route.errors.Wants(x, x.Resp.Status, false) {
+		s.replace = x.Resp.Status
+		return exchange.Continue
+	}
+	return v
+}
+
+func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
+	if x.Malformed != 0 {
+		x.Resp.Close = true
+		return x.Reply(x.Malformed)
+	}
+	s.stage = stageGlobal
+	if v := s.global.chain.begin(x); v != exchange.Continue {
+		return v
+	}
+	if s.host == nil {
+		return x.Reply(404)
+	}
+	s.stage = stageHost
+	if s.host.broken {
+		return x.Reply(503)
+	}
+	if v := s.host.chain.begin(x); v != exchange.Continue {
+		return v
+	}
+	if s.route == nil {
+		return x.Reply(404)
+	}
+	s.stage = stageRoute
+	if v := s.route.chain.begin(x); v != exchange.Continue {
+		return v
+	}
+	switch a := &s.route.cfg.Action; {
+	case a.Forward != nil:
+		return exchange.Continue
+	case a.Files != nil:
+		serveFiles(x, a.Files)
+		return exchange.Reply
+	case a.Status != 0:
+		return x.Reply(a.Status)
+	}
+	return x.Reply(503)
+}
+
+// Forward gets the response from upstream, or from the error backend where the route wants its
+// error responses replaced.
+func (p *Plane) Forward(x *exchange.Exchange) {
+	s := slot.Of(x)
+	r := s.route
+	if s.replace == 0 {
+		p.deps.Prepare(x)
+		r.chain.prepare(x)
+		r.forward.Forward(x)
+		if r.errors == nil || !r.errors.Wants(x, x.Resp.Status, x.Resp.FromUpstream) {
+			return
+		}
+		s.replace = x.Resp.Status
+		if b := x.Resp.Body; b != nil {
+			x.Resp.Body = nil
+			b.Close()
+		}
+	}
+	p.deps.Prepare(x)
+	r.chain.prepare(x)
+	r.errors.ErrorPage(x, s.replace)
+}
+
+// Respond runs the response filters of the scopes the request came to, innermost first,
+// and gives a response of lintel's own its page.
+func (p *Plane) Respond(x *exchange.Exchange) {
+	s := slot.Of(x)
+	if s.replace == 0 {
+		if s.stage >= stageRoute {
+			s.route.chain.respond(x)
+		}
+		if s.stage >= stageHost {
+			s.host.chain.respond(x)
+		}
+	}
+	s.global.chain.respond(x)
+	if x.Resp.Generated {
+		addPage(x)
+	}
+}
+
+// Done logs, counts and lets go.
+func (p *Plane) Done(x *exchange.Exchange) {
+	s := slot.Of(x)
+	if s.stage >= stageRoute {
+		s.route.chain.finish(x)
+	}
+	if s.stage >= stageHost {
+		s.host.chain.finish(x)
+	}
+	if s.global != nil {
+		s.global.chain.finish(x)
+	}
+	if r := s.route; r != nil && r.series != nil {
+		r.series.Observe(x)
+	}
+	if l := p.logger.Load(); l != nil && (s.route == nil || !s.route.cfg.NoLog) {
+		(*l).Log(x)
+	}
+	*s = state{}
+}
+
+// slash answers 301 to the path with "/" added (reference/routing.md 5).
+type slash struct{ cfg *config.Slash }
+
+func (f *slash) Request(x *exchange.Exchange) exchange.Verdict {
+	var b strings.Builder
+	b.Grow(len(x.Req.Target) + len(x.Req.Host) + 16)
+	if !f.cfg.Relative {
+		b.WriteString(x.Req.Scheme)
+		b.WriteString("://")
+		b.WriteString(x.Req.Host)
+		if f.cfg.UsePort && !(x.Req.Scheme == "http" && x.Conn.Port == 80) && !(x.Req.Scheme == "https" && x.Conn.Port == 443) {
+			b.WriteByte(':')
+			b.WriteString(strconv.Itoa(int(x.Conn.Port)))
+		}
+	}
+	b.WriteString(escapePath(x.Req.Path))
+	b.WriteByte('/')
+	if x.Req.HasQuery {
+		b.WriteByte('?')
+		b.WriteString(x.Req.Query)
+	}
+	v := x.Reply(301)
+	x.Resp.Header.Set("Location", b.String())
+	return v
+}
+
+const upperHex = "0123456789ABCDEF"
+
+// escapePath encodes what may not stand in a path of a Location field, as nginx does for
+// redirects of its own: control bytes, space, '"', '%', '#', '?', '\\', bytes from 0x7f.
+func escapePath(p string) string {
+	n := 0
+	for i := 0; i < len(p); i++ {
+		if mustEscape(p[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return p
+	}
+	b := make([]byte, 0, len(p)+2*n)
+	for i := 0; i < len(p); i++ {
+		if c := p[i]; mustEscape(c) {
+			b = append(b, '%', upperHex[c>>4], upperHex[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func mustEscape(c byte) bool {
+	return c <= ' ' || c >= 0x7f || c == '"' || c == '%' || c == '#' || c == '?' || c == '\\'
+}
