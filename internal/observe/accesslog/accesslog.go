@@ -1,7 +1,7 @@
 // Package accesslog writes one line per exchange in the format of
 // log-format-upstream (reference/operations.md 11, reference/routing.md 12).
 //
-// Lines go from Write to buffers that one goroutine, Run, empties. Write never
+// Lines go from Log to buffers that one goroutine, Run, empties. Log never
 // waits for the disk or a slow terminal: when the buffers are full the line is
 // dropped and counted.
 //
@@ -69,7 +69,7 @@ func FromGlobal(g *config.Global) Config {
 	return c
 }
 
-// Log is the access log of a process. Write may be called by any number of
+// Log is the access log of a process. Log may be called by any number of
 // goroutines, Configure and Reopen by one at a time. Without Run nothing is written.
 type Log struct {
 	log     *slog.Logger
@@ -183,10 +183,10 @@ func (c *compiled) skips(x *exchange.Exchange) bool {
 	return false
 }
 
-// Write logs x, whose Stats are complete. It never blocks on output and keeps
+// Log logs x, whose Stats are complete. It never blocks on output and keeps
 // nothing of x. It is not called for routes with config.Route.NoLog, nor for the
 // health and status paths of the catch-all.
-func (l *Log) Write(x *exchange.Exchange) {
+func (l *Log) Log(x *exchange.Exchange) {
 	c := l.active.Load()
 	if c.skips(x) {
 		return

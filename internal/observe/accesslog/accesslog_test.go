@@ -81,21 +81,21 @@ func TestLinesAreWrittenAtOnceAndTheRestAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &output{}
 		l := New(out, slog.New(slog.DiscardHandler))
-		l.Write(request("/before")) // off until configured
+		l.Log(request("/before")) // off until configured
 		configure(t, l, Config{Path: DefaultPath, Format: "$request_uri $status"})
 		stop := start(t, l)
-		l.Write(request("/a"))
+		l.Log(request("/a"))
 		synctest.Wait()
 		if got := out.String(); got != "/a 200\n" {
 			t.Errorf("after one request: %q", got)
 		}
-		l.Write(request("/b"))
-		l.Write(request("/c"))
+		l.Log(request("/b"))
+		l.Log(request("/c"))
 		stop()
 		if got := out.String(); got != "/a 200\n/b 200\n/c 200\n" {
 			t.Errorf("after the end: %q", got)
 		}
-		l.Write(request("/late"))
+		l.Log(request("/late"))
 		if l.Dropped() != 1 {
 			t.Errorf("%d dropped, want the late one", l.Dropped())
 		}
@@ -117,7 +117,7 @@ func TestWhatIsNotLogged(t *testing.T) {
 		request("/ping"), request("/ping?x"), request("/status/12"), request("/status/x"),
 		request("/metrics/a"), unknown, implicit, broken,
 	} {
-		l.Write(x)
+		l.Log(x)
 	}
 	stop()
 	want := "/ping?x\n/status/x\n/unknown-path\n/broken\n"
@@ -133,7 +133,7 @@ func TestAFullBufferDropsAndCountsAndNeverBlocks(t *testing.T) {
 	stop := start(t, l)
 	const lines = 2000
 	for range lines {
-		l.Write(request("/"))
+		l.Log(request("/"))
 	}
 	close(out.hold)
 	stop()
@@ -148,9 +148,9 @@ func TestAFailingOutputIsCountedAndSaidOnce(t *testing.T) {
 	out := &output{err: errors.New("no space left")}
 	l := New(out, slog.New(slog.NewTextHandler(&said, nil)))
 	configure(t, l, Config{})
-	l.Write(request("/"))
+	l.Log(request("/"))
 	l.flush()
-	l.Write(request("/"))
+	l.Log(request("/"))
 	l.flush()
 	if n := strings.Count(said.String(), "access log not written"); n != 1 || l.Dropped() != 2 {
 		t.Errorf("said %d times, %d dropped", n, l.Dropped())
@@ -163,7 +163,7 @@ func TestAFileIsAppendedToAndReopened(t *testing.T) {
 	l := New(&output{}, slog.New(slog.DiscardHandler))
 	configure(t, l, Config{Path: path, Format: "$request_uri"})
 	stop := start(t, l)
-	l.Write(request("/a"))
+	l.Log(request("/a"))
 	l.flush()
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestAFileIsAppendedToAndReopened(t *testing.T) {
 	if err := l.Reopen(); err != nil {
 		t.Fatal(err)
 	}
-	l.Write(request("/b"))
+	l.Log(request("/b"))
 	stop()
 	for name, want := range map[string]string{path + ".1": "/a\n", path: "/b\n"} {
 		if got, err := os.ReadFile(name); err != nil || string(got) != want {
@@ -193,7 +193,7 @@ func TestABadSettingKeepsTheEarlierOnes(t *testing.T) {
 	if err != nil || len(unknown) != 1 || unknown[0].Name != "nonsense" {
 		t.Errorf("unknown variable: %v, %v", unknown, err)
 	}
-	l.Write(request("/a"))
+	l.Log(request("/a"))
 	l.flush()
 	if got := out.String(); got != "/a -\n" {
 		t.Errorf("logged %q", got)
@@ -210,13 +210,13 @@ func TestSettingsComeFromTheConfigMap(t *testing.T) {
 	}
 }
 
-func TestWriteDoesNotAllocate(t *testing.T) {
+func TestLogDoesNotAllocate(t *testing.T) {
 	l := New(&output{}, slog.New(slog.DiscardHandler))
 	configure(t, l, Config{})
 	x := request("/a")
 	s := &l.shards[x.Conn.ID%shardCount]
 	s.buf = make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() { s.buf = s.buf[:0]; l.Write(x) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { s.buf = s.buf[:0]; l.Log(x) }); n != 0 {
 		t.Errorf("%v allocations per line", n)
 	}
 }
