@@ -286,6 +286,8 @@ type ErrorPages struct {
 	Codes []int // sorted
 	// Pool takes the error requests; zero: the built-in default backend (404).
 	Pool PoolID
+	// Default takes over while Pool has no endpoint; zero: the built-in default backend.
+	Default PoolID
 	// Intercept also replaces responses of endpoints, not only lintel's own.
 	Intercept bool
 	// Namespace, Ingress, Service, ServicePort fill the X-* fields.
