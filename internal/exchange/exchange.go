@@ -100,6 +100,9 @@ type Request struct {
 	Line      string // the request line as received, for logs ("GET /x HTTP/1.1")
 	Header    Fields // end-to-end fields only, in order, case kept; Host is not among them
 	Length    int64  // content length; -1: unknown (chunked or stream); 0 with nil Body: none
+	// Body is the content still to be read; nil when there is none. Close may be called by another
+	// goroutine while a Read blocks, and ends that Read: an endpoint that answers early
+	// must not wait for a slow client.
 	Body      io.ReadCloser
 	Trailer   Fields // complete after Body returned io.EOF
 	Upgrade   string // protocol asked for with Connection: upgrade on HTTP/1.1, or :protocol of extended CONNECT; else ""
