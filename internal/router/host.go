@@ -82,7 +82,12 @@ func (h *Hosts[T]) With(set []Name[T], gone []string) *Hosts[T] {
 		case oneLabel:
 			label[n.Text[2:]] = n
 		case expression:
-			re, err := regexp.Compile(n.Text[1:])
+			expr := n.Text[1:]
+			if strings.ContainsAny(expr, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+				// compat: nginx ignores case in a server name that has capital letters.
+				expr = "(?i)" + expr
+			}
+			re, err := regexp.Compile(expr)
 			if err != nil {
 				break
 			}
