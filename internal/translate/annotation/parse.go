@@ -186,6 +186,10 @@ func (p *parser) bad(full string, info Info, r rules, text string, err error) {
 	if d.Hint == "" && len(info.Examples) > 0 {
 		d.Hint = "write, for instance, " + quote(info.Examples[0])
 	}
+	var sn *snippetError
+	if errors.As(err, &sn) {
+		d.Code, d.Message, d.Hint = diag.SnippetRefused, sn.Error(), sn.hint
+	}
 	d.Severity, d.Effect = severity(o)
 	if o == Soft && r.fallback != nil {
 		p.v.parsed[info.Name] = r.fallback
