@@ -57,6 +57,8 @@ type Deps struct {
 	ErrorPager func(id string, e *config.ErrorPages) (ErrorPager, error)
 	// Prepare copies x.Req to x.Up before upstream filters run.
 	Prepare func(x *exchange.Exchange)
+	// Finish ends what forwarding still holds of x; it may be called for exchanges that were never forwarded. nil: nothing to do.
+	Finish func(x *exchange.Exchange)
 	// Series resolves the metrics of a route; nil counts nothing.
 	Series func(info *exchange.RouteInfo) Series
 	// Env is the part of filter.Env that is the same for every filter.

@@ -150,6 +150,9 @@ func (p *Plane) Respond(x *exchange.Exchange) {
 func (p *Plane) Done(x *exchange.Exchange) {
 	s := slot.Of(x)
 	if s.stage >= stageRoute {
+		if s.route.forward != nil && p.deps.Finish != nil {
+			p.deps.Finish(x)
+		}
 		s.route.chain.finish(x)
 	}
 	if s.stage >= stageHost {
