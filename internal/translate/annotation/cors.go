@@ -47,7 +47,7 @@ var corsAllowOrigin = Declare(Spec[origins]{
 		Syntax: "*, or origins (https://example.com:8443, https://*.example.com) separated by commas",
 		Parse: func(s string) (origins, error) {
 			if !corsOriginList.MatchString(noSpaces(s)) {
-				return origins{}, errSyntax
+				return origins{}, ErrSyntax
 			}
 			var o origins
 			for _, item := range strings.Split(s, ",") {
@@ -130,7 +130,7 @@ func matching(re *regexp.Regexp, syntax string) Grammar[string] {
 		Syntax: syntax,
 		Parse: func(s string) (string, error) {
 			if !re.MatchString(s) {
-				return "", errSyntax
+				return "", ErrSyntax
 			}
 			return s, nil
 		},
@@ -149,7 +149,7 @@ var _ = register(Feature{
 		for _, b := range allow.bad {
 			c.Report("cors-allow-origin", diag.Diagnostic{
 				Code: diag.AnnotationValue, Severity: diag.Warning, Effect: diag.Ignored, Value: b,
-				Message: fmt.Sprintf("%s is not an origin and is left out", quote(b)),
+				Message: fmt.Sprintf("%s is not an origin and is left out", Quote(b)),
 				Hint:    "write scheme and host, with the port where it is not the scheme's own: https://example.com:8443",
 			})
 		}

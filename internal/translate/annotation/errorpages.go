@@ -56,7 +56,7 @@ func statusList(s string, low int, strict bool) ([]int, error) {
 		n, err := strconv.Atoi(item)
 		if err != nil || n < low || n > 599 {
 			if strict {
-				return nil, errSyntax
+				return nil, ErrSyntax
 			}
 			continue
 		}

@@ -21,10 +21,17 @@ func GlobalText(global func(string) (string, bool), key, otherwise string) strin
 	return text
 }
 
-// GlobalBool returns a boolean key.
+// GlobalBool returns a boolean key. compat: set to nothing is false.
 func GlobalBool(global func(string) (string, bool), key string, otherwise bool) bool {
-	b, err := strconv.ParseBool(GlobalText(global, key, ""))
-	if err != nil {
+	if global == nil {
+		return otherwise
+	}
+	text, there := global(key)
+	if !there {
+		return otherwise
+	}
+	b, ok, _ := Bool.ReadGlobal(text)
+	if !ok {
 		return otherwise
 	}
 	return b

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// errSyntax is a refusal that needs no more words than the grammar's Syntax.
-var errSyntax = errors.New("syntax")
+// ErrSyntax is a refusal that needs no more words than the grammar's Syntax.
+var ErrSyntax = errors.New("syntax")
 
 // outcomeError is a refusal whose outcome differs from the key's Bad.
 type outcomeError struct {
@@ -33,7 +33,14 @@ var Bool = Grammar[bool]{
 	Parse: func(s string) (bool, error) {
 		b, err := strconv.ParseBool(s)
 		if err != nil {
-			return false, errSyntax
+			return false, ErrSyntax
+		}
+		return b, nil
+	},
+	Global: func(s string) (bool, error) {
+		b, err := strconv.ParseBool(s)
+		if err != nil && s != "" {
+			return false, ErrSyntax
 		}
 		return b, nil
 	},
@@ -50,7 +57,7 @@ var OnOff = Grammar[bool]{
 		case "off":
 			return false, nil
 		}
-		return false, errSyntax
+		return false, ErrSyntax
 	},
 }
 
@@ -65,7 +72,7 @@ func Int(low, high int) Grammar[int] {
 	}
 	within := func(n int, err error) (int, error) {
 		if err != nil || n < low || n > high {
-			return 0, errSyntax
+			return 0, ErrSyntax
 		}
 		return n, nil
 	}
@@ -75,6 +82,9 @@ func Int(low, high int) Grammar[int] {
 		Parse:     func(s string) (int, error) { return within(strconv.Atoi(s)) },
 		// compat: ConfigMap integers may be written 0x10 (reference/configmap.md).
 		Global: func(s string) (int, error) {
+			if s == "" {
+				return within(0, nil)
+			}
 			n, err := strconv.ParseInt(s, 0, 0)
 			return within(int(n), err)
 		},
@@ -109,7 +119,7 @@ var Size = Grammar[int64]{
 // ParseSize reads nginx's notation of sizes.
 func ParseSize(s string) (int64, error) {
 	if s == "" {
-		return 0, errSyntax
+		return 0, ErrSyntax
 	}
 	unit := int64(1)
 	switch s[len(s)-1] | 0x20 {
@@ -123,7 +133,7 @@ func ParseSize(s string) (int64, error) {
 		unit, s = 1<<30, s[:len(s)-1]
 	}
 	if !only(s, digits) || s == "" {
-		return 0, errSyntax
+		return 0, ErrSyntax
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n > math.MaxInt64/unit {
@@ -153,7 +163,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	next := 0
 	rest := strings.ReplaceAll(s, " ", "")
 	if rest == "" {
-		return 0, errSyntax
+		return 0, ErrSyntax
 	}
 	for rest != "" {
 		n := 0
@@ -162,7 +172,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		}
 		value, err := strconv.ParseInt(rest[:n], 10, 64)
 		if err != nil {
-			return 0, errSyntax
+			return 0, ErrSyntax
 		}
 		u := n
 		for u < len(rest) && (rest[u] < '0' || rest[u] > '9') {
@@ -177,7 +187,7 @@ func ParseDuration(s string) (time.Duration, error) {
 			next++
 		}
 		if next == len(timeUnits) {
-			return 0, errSyntax
+			return 0, ErrSyntax
 		}
 		step := timeUnits[next].unit
 		next++
@@ -199,7 +209,7 @@ func Enum(words ...string) Grammar[string] {
 					return w, nil
 				}
 			}
-			return "", errSyntax
+			return "", ErrSyntax
 		},
 		Hint: "write " + wordList(words),
 	}
@@ -214,7 +224,7 @@ func EnumFold(words ...string) Grammar[string] {
 				return w, nil
 			}
 		}
-		return "", errSyntax
+		return "", ErrSyntax
 	}
 	return g
 }
@@ -240,7 +250,7 @@ var CIDRs = Grammar[[]netip.Prefix]{
 		for _, item := range strings.Split(s, ",") {
 			p, err := ParsePrefix(strings.TrimSpace(item))
 			if err != nil {
-				return nil, fmt.Errorf("%s is neither", strconv.Quote(clip(strings.TrimSpace(item))))
+				return nil, fmt.Errorf("%s is neither", strconv.Quote(Clip(strings.TrimSpace(item))))
 			}
 			out = append(out, p)
 		}
@@ -254,18 +264,18 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	if !strings.Contains(s, "/") {
 		a, err := netip.ParseAddr(s)
 		if err != nil || a.Zone() != "" {
-			return netip.Prefix{}, errSyntax
+			return netip.Prefix{}, ErrSyntax
 		}
 		a = a.Unmap()
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
-		return netip.Prefix{}, errSyntax
+		return netip.Prefix{}, ErrSyntax
 	}
 	if a := p.Addr(); a.Is4In6() {
 		if p.Bits() < 96 {
-			return netip.Prefix{}, errSyntax
+			return netip.Prefix{}, ErrSyntax
 		}
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}
@@ -286,7 +296,7 @@ func List[T any](item Grammar[T]) Grammar[[]T] {
 				}
 				v, err := item.Parse(text)
 				if err != nil {
-					return nil, fmt.Errorf("%s is not", strconv.Quote(clip(text)))
+					return nil, fmt.Errorf("%s is not", strconv.Quote(Clip(text)))
 				}
 				out = append(out, v)
 			}
@@ -343,14 +353,19 @@ var SecretRefFull = Grammar[Ref]{
 // Deny, what it does not accept with the key's own outcome.
 func parseRef(s string, full bool) (Ref, error) {
 	if !only(noSpaces(s), basicChars) {
-		return Ref{}, errSyntax
+		return Ref{}, ErrSyntax
 	}
 	ns, name, two := strings.Cut(s, "/")
 	if !two {
 		ns, name = "", s
 	}
 	if name == "" || (two && ns == "") || strings.ContainsAny(s, " ") || strings.Contains(name, "/") || (full && !two) {
-		return Ref{}, As(Deny, errSyntax)
+		return Ref{}, As(Deny, ErrSyntax)
 	}
 	return Ref{ns, name}, nil
 }
+
+var errSyntax = ErrSyntax
+
+func quote(s string) string { return Quote(s) }
+func clip(s string) string  { return Clip(s) }

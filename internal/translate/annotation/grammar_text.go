@@ -136,7 +136,7 @@ var HeaderName = Grammar[string]{
 	Syntax: "the name of a header field",
 	Parse: func(s string) (string, error) {
 		if s = strings.TrimSpace(s); !ValidHeaderName(s) {
-			return "", errSyntax
+			return "", ErrSyntax
 		}
 		return s, nil
 	},
@@ -148,7 +148,7 @@ var HeaderNames = Grammar[[]string]{
 	Lines:  true,
 	Parse: func(s string) ([]string, error) {
 		if !only(strings.ReplaceAll(s, "\n", ""), listChars) {
-			return nil, errSyntax
+			return nil, ErrSyntax
 		}
 		var out []string
 	next:
@@ -218,7 +218,7 @@ func CheckRegex(s string) error {
 			if se.Code == syntax.ErrInvalidPerlOp {
 				return fmt.Errorf("%s is not supported (lookaround and back-references are not)", strconv.Quote(se.Expr))
 			}
-			return fmt.Errorf("%s: %s", se.Code, strconv.Quote(clip(se.Expr)))
+			return fmt.Errorf("%s: %s", se.Code, strconv.Quote(Clip(se.Expr)))
 		}
 		return err
 	}
@@ -230,11 +230,11 @@ var ServiceName = Grammar[string]{
 	Syntax: "the name of a Service of the same namespace",
 	Parse: func(s string) (string, error) {
 		if len(s) == 0 || len(s) > 63 || s[0] < 'a' || s[0] > 'z' || s[len(s)-1] == '-' {
-			return "", errSyntax
+			return "", ErrSyntax
 		}
 		for i := 0; i < len(s); i++ {
 			if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-				return "", errSyntax
+				return "", ErrSyntax
 			}
 		}
 		return s, nil

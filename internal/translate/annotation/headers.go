@@ -59,7 +59,7 @@ var _ = register(Feature{
 			value := data[name]
 			switch {
 			case !customHeaderName.MatchString(name):
-				deny(diag.ReferenceInvalid, "use letters, digits, - and _", "ConfigMap %s: %s is no name of a field", ref, quote(name))
+				deny(diag.ReferenceInvalid, "use letters, digits, - and _", "ConfigMap %s: %s is no name of a field", ref, Quote(name))
 				return
 			case FramingField(name):
 				deny(diag.ReferenceInvalid, "take it out", "ConfigMap %s: %s frames messages and is lintel's own", ref, name)
@@ -104,7 +104,7 @@ func HeaderMap(o Objects, key, ref string, host bool, report func(diag.Diagnosti
 	if err != nil {
 		report(diag.Diagnostic{
 			Code: diag.ConfigMapValue, Severity: diag.Warning, Effect: diag.Ignored, Value: ref,
-			Message: key + ": " + quote(ref) + " is not namespace/name", Hint: "name a ConfigMap as namespace/name",
+			Message: key + ": " + Quote(ref) + " is not namespace/name", Hint: "name a ConfigMap as namespace/name",
 		})
 		return nil
 	}
@@ -123,7 +123,7 @@ func HeaderMap(o Objects, key, ref string, host bool, report func(diag.Diagnosti
 		if !ValidHeaderName(name) || !ValidHeaderValue(value) || (FramingField(name) && !(host && strings.EqualFold(name, "Host"))) {
 			report(diag.Diagnostic{
 				Code: diag.ReferenceInvalid, Severity: diag.Warning, Effect: diag.Ignored, Value: name, Related: []diag.Ref{at},
-				Message: fmt.Sprintf("%s: entry %s of ConfigMap %s is no field that may be set, and is left out", key, quote(name), r),
+				Message: fmt.Sprintf("%s: entry %s of ConfigMap %s is no field that may be set, and is left out", key, Quote(name), r),
 				Hint:    "use names of letters, digits and -, values on one line, and no field that frames messages",
 			})
 			continue
@@ -189,7 +189,7 @@ func pair(g Grammar[string], syntax string) Grammar[responsefields.Rewrite] {
 			}
 			return responsefields.Rewrite{From: words[0], To: words[1]}, nil
 		}
-		return responsefields.Rewrite{}, errSyntax
+		return responsefields.Rewrite{}, ErrSyntax
 	})
 	return out
 }

@@ -84,7 +84,7 @@ type parser struct {
 }
 
 func (p *parser) find(full string, o Outcome, d diag.Diagnostic) {
-	d.Value = clip(d.Value)
+	d.Value = Clip(d.Value)
 	p.findings = append(p.findings, Finding{full, d})
 	p.worst = max(p.worst, o)
 }
@@ -179,12 +179,12 @@ func (p *parser) bad(full string, info Info, r rules, text string, err error) {
 		o = as.outcome
 	}
 	d := diag.Diagnostic{Code: diag.AnnotationValue, Value: text, Hint: r.hint}
-	d.Message = quote(text) + " is not " + info.Syntax
-	if !errors.Is(err, errSyntax) {
+	d.Message = Quote(text) + " is not " + info.Syntax
+	if !errors.Is(err, ErrSyntax) {
 		d.Message += ": " + detail
 	}
 	if d.Hint == "" && len(info.Examples) > 0 {
-		d.Hint = "write, for instance, " + quote(info.Examples[0])
+		d.Hint = "write, for instance, " + Quote(info.Examples[0])
 	}
 	var sn *snippetError
 	if errors.As(err, &sn) {
@@ -228,7 +228,7 @@ func (p *parser) unknown(full, name, text string) {
 	}
 	d := diag.Diagnostic{
 		Code: diag.AnnotationUnknown, Severity: diag.Warning, Value: text, Effect: diag.Ignored,
-		Message: "there is no annotation " + quote(name),
+		Message: "there is no annotation " + Quote(name),
 		Hint:    "see the list of annotations, or remove it",
 	}
 	if near := Nearest(name, names()); near != "" {
@@ -309,10 +309,11 @@ func checkText(s string, lines bool) error {
 	return nil
 }
 
-// quote is strconv.Quote of a text of bearable length.
-func quote(s string) string { return strconv.Quote(clip(s)) }
+// Quote is strconv.Quote of a text of bearable length.
+func Quote(s string) string { return strconv.Quote(Clip(s)) }
 
-func clip(s string) string {
+// Clip shortens a text to what a message can bear.
+func Clip(s string) string {
 	const most = 200
 	if len(s) <= most {
 		return s

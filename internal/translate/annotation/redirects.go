@@ -95,7 +95,7 @@ var temporalRedirect = Declare(Spec[string]{
 	Grammar: MapText(URLTextSpaced, "an absolute http or https URL", func(s string) (string, error) {
 		u, err := url.Parse(s)
 		if err != nil {
-			return "", As(Soft, errSyntax)
+			return "", As(Soft, ErrSyntax)
 		}
 		if u.Scheme != "http" && u.Scheme != "https" {
 			// compat: the redirect annotations of the Ingress are ignored then (reference/annotations.md 6).

@@ -60,7 +60,7 @@ const (
 type Grammar[T any] struct {
 	Syntax string // "an integer from 0 to 1048576": docs and error text
 	// Parse turns a text into a value. An error made with As carries an outcome of its own;
-	// errSyntax says that there is nothing to add to Syntax.
+	// ErrSyntax says that there is nothing to add to Syntax.
 	Parse func(string) (T, error)
 	// Lenient replaces Parse where value checks are switched off
 	// (--enable-annotation-validation=false); nil: Parse. Typed parsing stays.
@@ -119,6 +119,8 @@ type AnyKey interface {
 	Info() Info
 	// Check reports what Parse would say of a text: nil when the grammar accepts it.
 	Check(text string) error
+	// CheckGlobal does so for the text of the ConfigMap key.
+	CheckGlobal(text string) error
 	parse(text string, validate bool) (any, error)
 	rules() rules
 }
@@ -144,6 +146,26 @@ func (k Key[T]) Info() Info {
 func (k Key[T]) Check(text string) error {
 	_, err := k.spec.Grammar.Parse(text)
 	return err
+}
+
+// CheckGlobal reports what is wrong with a text of the ConfigMap key; nil for nothing.
+func (k Key[T]) CheckGlobal(text string) error {
+	_, _, err := k.spec.Grammar.ReadGlobal(text)
+	return err
+}
+
+// ReadGlobal reads the text of a ConfigMap key; ok is false where it counts as not set. compat: an
+// empty text is false or 0 for booleans and numbers (reference/configmap.md), else not set.
+func (g Grammar[T]) ReadGlobal(text string) (v T, ok bool, err error) {
+	text = strings.TrimSpace(text)
+	parse := g.Parse
+	if g.Global != nil {
+		parse = g.Global
+	} else if text == "" {
+		return v, false, nil
+	}
+	v, err = parse(text)
+	return v, err == nil, err
 }
 
 func (k Key[T]) parse(text string, validate bool) (any, error) {
@@ -185,16 +207,11 @@ func (k Key[T]) fromConfigMap(v *Values) (T, bool) {
 		return zero, false
 	}
 	text, ok := v.global(k.spec.ConfigMap)
-	text = strings.TrimSpace(text)
-	if !ok || text == "" {
+	if !ok {
 		return zero, false
 	}
-	parse := k.spec.Grammar.Parse
-	if k.spec.Grammar.Global != nil {
-		parse = k.spec.Grammar.Global
-	}
-	p, err := parse(text)
-	return p, err == nil
+	p, ok, _ := k.spec.Grammar.ReadGlobal(text)
+	return p, ok
 }
 
 // Values are the parsed annotations of one Ingress. Made by Parse.
@@ -259,6 +276,17 @@ func Keys() []AnyKey {
 		out = append(out, k)
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Info().Name < out[j].Info().Name })
+	return out
+}
+
+// ByConfigMap returns the keys whose default a key of the controller's ConfigMap sets.
+func ByConfigMap(key string) []AnyKey {
+	var out []AnyKey
+	for _, k := range Keys() {
+		if k.Info().ConfigMap == key {
+			out = append(out, k)
+		}
+	}
 	return out
 }
 

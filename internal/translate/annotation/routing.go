@@ -46,7 +46,7 @@ var appRoot = Declare(Spec[string]{
 	Name: "app-root",
 	Grammar: MapText(Expr(PathCapture), "a path that starts with /", func(s string) (string, error) {
 		if !strings.HasPrefix(s, "/") {
-			return "", errSyntax
+			return "", ErrSyntax
 		}
 		return s, nil
 	}),
@@ -92,14 +92,14 @@ func parseAliases(s string) ([]string, error) {
 			continue
 		}
 		if !only(name, regexChars) {
-			return nil, fmt.Errorf("%s has a character that is not allowed", quote(name))
+			return nil, fmt.Errorf("%s has a character that is not allowed", Quote(name))
 		}
 		if re, ok := strings.CutPrefix(name, "~"); ok {
 			if err := CheckRegex(re); err != nil {
-				return nil, fmt.Errorf("%s: %w", quote(name), err)
+				return nil, fmt.Errorf("%s: %w", Quote(name), err)
 			}
 		} else if err := checkAlias(name); err != nil {
-			return nil, fmt.Errorf("%s %w", quote(name), err)
+			return nil, fmt.Errorf("%s %w", Quote(name), err)
 		} else {
 			name = strings.ToLower(name)
 		}
@@ -143,8 +143,8 @@ var _ = register(Feature{
 		if !strings.HasPrefix(to, "/") && !strings.Contains(to, "://") && !strings.HasPrefix(to, "$") {
 			c.Report("rewrite-target", diag.Diagnostic{
 				Code: diag.AnnotationValue, Severity: diag.Warning,
-				Message: quote(to) + " does not start with /; lintel puts one in front",
-				Hint:    "write " + quote("/"+to),
+				Message: Quote(to) + " does not start with /; lintel puts one in front",
+				Hint:    "write " + Quote("/"+to),
 			})
 		}
 		c.Add(rewrite.Config{To: to, Prefix: prefix})

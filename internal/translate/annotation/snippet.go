@@ -32,7 +32,7 @@ func parseSnippet(text string) (snippet.Config, error) {
 	for _, d := range list {
 		if d.Name != "more_set_headers" || d.HasBlock {
 			return snippet.Config{}, &snippetError{d.Line, d.Column,
-				fmt.Sprintf("directive %s is not supported in configuration-snippet", quote(d.Name)),
+				fmt.Sprintf("directive %s is not supported in configuration-snippet", Quote(d.Name)),
 				"take it out, or use the annotation that does the same; so far lintel knows more_set_headers"}
 		}
 		if err := moreSetHeaders(&cfg, d); err != nil {
@@ -55,7 +55,7 @@ func moreSetHeaders(cfg *snippet.Config, d Directive) error {
 		a := d.Args[i]
 		if len(a.Text) > 0 && a.Text[0] == '-' {
 			if a.Text != "-s" && a.Text != "-t" {
-				return fail(a, "option %s is not supported", quote(a.Text))
+				return fail(a, "option %s is not supported", Quote(a.Text))
 			}
 			if i++; i == len(d.Args) {
 				return fail(a, "option %s wants a value", a.Text)
@@ -71,7 +71,7 @@ func moreSetHeaders(cfg *snippet.Config, d Directive) error {
 				}
 				n, err := strconv.Atoi(w)
 				if err != nil || n < 100 || n > 999 {
-					return fail(d.Args[i], "%s is not a status", quote(w))
+					return fail(d.Args[i], "%s is not a status", Quote(w))
 				}
 				statuses = append(statuses, n)
 			}
@@ -81,7 +81,7 @@ func moreSetHeaders(cfg *snippet.Config, d Directive) error {
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		switch {
 		case !ValidHeaderName(name):
-			return fail(a, "%s is no name of a field", quote(name))
+			return fail(a, "%s is no name of a field", Quote(name))
 		case FramingField(name):
 			return fail(a, "%s frames messages and is lintel's own", name)
 		case !ValidHeaderValue(value):

@@ -83,7 +83,7 @@ func (l *lexer) block(depth int) ([]Directive, error) {
 			continue
 		case tokenEnd:
 			if len(words) > 0 {
-				return nil, l.fail(words[0].Line, words[0].Column, "directive %s does not end with ;", quote(words[0].Text))
+				return nil, l.fail(words[0].Line, words[0].Column, "directive %s does not end with ;", Quote(words[0].Text))
 			}
 			if depth > 0 {
 				return nil, l.fail(l.line, l.column, `"}" is missing`)
@@ -91,7 +91,7 @@ func (l *lexer) block(depth int) ([]Directive, error) {
 			return out, nil
 		case tokenClose:
 			if len(words) > 0 {
-				return nil, l.fail(words[0].Line, words[0].Column, "directive %s does not end with ;", quote(words[0].Text))
+				return nil, l.fail(words[0].Line, words[0].Column, "directive %s does not end with ;", Quote(words[0].Text))
 			}
 			if depth == 0 {
 				return nil, l.fail(word.Line, word.Column, `unexpected "}"`)
@@ -99,7 +99,7 @@ func (l *lexer) block(depth int) ([]Directive, error) {
 			return out, nil
 		}
 		if len(words) == 0 {
-			return nil, l.fail(word.Line, word.Column, "unexpected %s", quote(word.Text))
+			return nil, l.fail(word.Line, word.Column, "unexpected %s", Quote(word.Text))
 		}
 		d := Directive{Name: words[0].Text, Args: words[1:], Line: words[0].Line, Column: words[0].Column}
 		if kind == tokenOpen {
@@ -171,7 +171,7 @@ func (l *lexer) quoted(word Arg) (tokenKind, Arg, error) {
 		case c == quoteByte:
 			if l.at < len(l.text) {
 				if n := l.text[l.at]; !isSpace(n) && n != ';' && n != '{' && n != ')' {
-					return 0, word, l.fail(l.line, l.column, "unexpected %s after a closing quote", quote(string(n)))
+					return 0, word, l.fail(l.line, l.column, "unexpected %s after a closing quote", Quote(string(n)))
 				}
 			}
 			word.Text, word.Quoted = b.String(), true
