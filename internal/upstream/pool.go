@@ -16,6 +16,7 @@ type Pool struct {
 	id  config.PoolID
 	set atomic.Pointer[balance.Set]
 	dns atomic.Pointer[name] // where addresses come from; nil unless ExternalName
+	own atomic.Bool          // config.Pool.Local
 
 	// Guarded by Registry.mu.
 	recipe  *config.Pool // nil: not configured
@@ -24,6 +25,9 @@ type Pool struct {
 
 // ID returns the pool's identity.
 func (p *Pool) ID() config.PoolID { return p.id }
+
+// Local reports whether loopback and link-local endpoints are allowed.
+func (p *Pool) Local() bool { return p.own.Load() }
 
 // Set returns the endpoints in force, as a set that never changes; nil means none. It takes no lock.
 // For a DNS name it also counts as use, which keeps the name being looked up.

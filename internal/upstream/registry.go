@@ -168,6 +168,7 @@ func (r *Registry) configure(id config.PoolID, c *config.Pool) {
 	delete(r.loose, id)
 	old := p.recipe
 	p.recipe = c
+	p.own.Store(c.Local)
 	was, is := kindOf(old), kindOf(c)
 	if was == kindName && (is != kindName || old.ExternalName != c.ExternalName) {
 		r.unlink(p, old.ExternalName)
