@@ -3,6 +3,7 @@ package dataplane
 import (
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/filter"
 	"github.com/lintel-ingress/lintel/internal/router"
 )
 
@@ -79,8 +80,10 @@ func (h *host) retire(k *keeper) {
 		if r.series != nil {
 			r.series.Release()
 		}
-		if c, ok := r.forward.(interface{ Close() }); ok {
-			c.Close()
+		for _, f := range []any{r.forward, r.errors} {
+			if c, ok := f.(filter.Closer); ok {
+				c.Close()
+			}
 		}
 		k.release(r.keys)
 	}

@@ -1,0 +1,250 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/lintel-ingress/lintel/internal/certs"
+	"github.com/lintel-ingress/lintel/internal/config"
+	"github.com/lintel-ingress/lintel/internal/dataplane"
+	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/expr"
+	"github.com/lintel-ingress/lintel/internal/filter"
+	"github.com/lintel-ingress/lintel/internal/object"
+	"github.com/lintel-ingress/lintel/internal/observe/accesslog"
+	"github.com/lintel-ingress/lintel/internal/observe/metrics"
+	"github.com/lintel-ingress/lintel/internal/proxy"
+	"github.com/lintel-ingress/lintel/internal/upstream"
+	"github.com/lintel-ingress/lintel/internal/upstream/std"
+)
+
+// world is everything that serves: it takes what the pipeline builds. The methods of outlets
+// are called by the pipeline's goroutine only.
+type world struct {
+	log       *slog.Logger
+	ledger    *diag.Ledger
+	plane     *dataplane.Plane
+	registry  *upstream.Registry
+	proxy     *proxy.Proxy
+	transport *std.Transport
+	certs     *certs.Store
+	access    *accesslog.Log
+	metrics   *metrics.Metrics
+
+	// served Ingresses are told to whoever writes status, after the table serves them.
+	onServed func(map[object.Key]bool)
+
+	mu    sync.Mutex
+	hosts map[string]*config.Host // in force, for explain, metrics and the table page
+	pool  map[config.PoolID]*config.Pool
+	cert  map[config.CertID]*config.Cert
+
+	failing map[diag.Owner]bool // owners of findings of the data plane
+}
+
+var _ outlets = (*world)(nil)
+
+func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, error) {
+	self, err := certs.Generate(time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("default certificate: %w", err)
+	}
+	w := &world{
+		log: log, ledger: new(diag.Ledger), certs: certs.New(self), access: access, transport: std.New(std.Options{}),
+		hosts: map[string]*config.Host{}, pool: map[config.PoolID]*config.Pool{}, cert: map[config.CertID]*config.Cert{},
+		failing: map[diag.Owner]bool{}, onServed: func(map[object.Key]bool) {},
+	}
+	w.metrics, err = metrics.New(metrics.Options{
+		Enabled: o.EnableMetrics, Class: o.ControllerClass, Namespace: o.PodNamespace, Pod: o.PodName,
+		PerHost: o.MetricsPerHost, PerUndefinedHost: o.MetricsPerUndefinedHost, StatusClasses: o.ReportStatusClasses,
+		TimeBuckets: o.TimeBuckets, LengthBuckets: o.LengthBuckets, SizeBuckets: o.SizeBuckets, Version: o.Version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	w.registry = upstream.NewRegistry(upstream.Options{Transports: []upstream.Transport{w.transport}, Report: w.poolProblem, Log: log})
+	w.proxy = proxy.New(proxy.Deps{
+		Pool: w.registry.Pool, HTTP1: w.transport, HTTP2: w.transport, Compile: compile,
+		Global: func() *config.Global { return w.plane.Global() }, Buffers: proxy.NewBuffers(""), Log: log,
+	})
+	w.plane = dataplane.New(dataplane.Deps{
+		Forwarder: func(id string, f *config.Forward, o *config.Origin) (dataplane.Forwarder, error) {
+			fw, err := w.proxy.Forwarder(id, f, o)
+			if err != nil {
+				return nil, err
+			}
+			return fw, nil
+		},
+		ErrorPager: func(id string, e *config.ErrorPages) (dataplane.ErrorPager, error) {
+			pager, err := w.proxy.ErrorPager(id, e)
+			if err != nil {
+				return nil, err
+			}
+			return pager, nil
+		},
+		Prepare: proxy.Prepare, Finish: proxy.Done,
+		Series: func(info *exchange.RouteInfo) dataplane.Series {
+			if r := w.metrics.Route(info); r != nil {
+				return r
+			}
+			return nil
+		},
+		Env: filter.Env{Now: time.Now, Fetch: w.transport.Fetch, Log: log},
+		Log: log,
+	})
+	w.plane.SetLogger(access)
+	return w, nil
+}
+
+// compile makes a text with $variables executable for package proxy.
+func compile(text string) (proxy.Text, error) {
+	p, err := expr.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	return p.Append, nil
+}
+
+// poolProblem reports what is wrong with a DNS name behind a pool; "" when it is well again.
+func (w *world) poolProblem(id config.PoolID, problem string) {
+	var ds []diag.Diagnostic
+	if problem != "" {
+		ds = []diag.Diagnostic{{Code: diag.ServiceEndpoints, Severity: diag.Warning,
+			Object: diag.Ref{Kind: "Service", Namespace: id.Namespace, Name: id.Service}, Field: "spec.externalName", Message: problem,
+			Hint: "requests are answered with 503 until the name has a usable address"}}
+	}
+	w.ledger.Set(diag.Owner{Producer: "resolver", Subject: id.String()}, ds)
+}
+
+func (w *world) pools(m map[config.PoolID]*config.Pool) {
+	if len(m) == 0 {
+		return
+	}
+	w.registry.Apply(m)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, p := range m {
+		if p == nil {
+			delete(w.pool, id)
+		} else {
+			w.pool[id] = p
+		}
+	}
+}
+
+func (w *world) endpoints(id config.PoolID, eps []config.Endpoint) { w.registry.Update(id, eps) }
+
+func (w *world) table(d *config.Delta) map[diag.Owner][]diag.Diagnostic {
+	w.proxy.SetCerts(d.Certs)
+	for id, err := range w.certs.Apply(d) {
+		// Translation has reported what is wrong with it on the Ingress.
+		w.log.Debug("certificate not usable", "secret", id.Namespace+"/"+id.Name, "error", err)
+	}
+	found := w.plane.Apply(d)
+	if d.Global != nil {
+		found = append(found, w.settings(d.Global)...)
+	}
+	w.mu.Lock()
+	for name, h := range d.Hosts {
+		if h == nil {
+			delete(w.hosts, name)
+		} else {
+			w.hosts[name] = h
+		}
+	}
+	for id, c := range d.Certs {
+		if c == nil {
+			delete(w.cert, id)
+		} else {
+			w.cert[id] = c
+		}
+	}
+	w.mu.Unlock()
+	w.metrics.Applied(true, d.Generation, time.Now())
+	return w.owned(d, found)
+}
+
+// owned sorts findings by what they are about, and withdraws those of hosts that are well now.
+func (w *world) owned(d *config.Delta, found []diag.Diagnostic) map[diag.Owner][]diag.Diagnostic {
+	out := map[diag.Owner][]diag.Diagnostic{}
+	for _, f := range found {
+		owner := diag.Owner{Producer: "dataplane", Subject: f.Object.String()}
+		out[owner] = append(out[owner], f)
+	}
+	for owner := range w.failing {
+		if _, still := out[owner]; still {
+			continue
+		}
+		if w.touched(d, owner.Subject) {
+			out[owner] = nil
+			delete(w.failing, owner)
+		}
+	}
+	for owner, ds := range out {
+		if len(ds) > 0 {
+			w.failing[owner] = true
+		}
+	}
+	return out
+}
+
+// touched reports whether d compiled again what an object contributes to.
+func (w *world) touched(d *config.Delta, ref string) bool {
+	if d.Global != nil && len(ref) >= 9 && ref[:9] == "ConfigMap" {
+		return true
+	}
+	still := false
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range w.hosts {
+		for _, o := range h.Origin {
+			if o.String() == ref {
+				still = true
+				if _, ok := d.Hosts[h.Name]; ok {
+					return true
+				}
+			}
+		}
+	}
+	return !still
+}
+
+// settings puts what listens to the ConfigMap in force.
+func (w *world) settings(g *config.Global) []diag.Diagnostic {
+	w.transport.SetLimits(std.LimitsOf(g))
+	unknown, err := w.access.Configure(accesslog.FromGlobal(g))
+	var out []diag.Diagnostic
+	ref := diag.Ref{Kind: "ConfigMap"}
+	for _, u := range unknown {
+		out = append(out, diag.Diagnostic{Code: diag.ConfigMapValue, Severity: diag.Warning, Object: ref, Field: "data.log-format-upstream",
+			Value: "$" + u.Name, Message: u.Error(), Hint: `the variable is logged as "-"`})
+	}
+	if err != nil {
+		out = append(out, diag.Diagnostic{Code: diag.ConfigMapValue, Severity: diag.Error, Object: ref, Field: "data.access-log-path",
+			Value: g.AccessLogPath, Message: err.Error(), Hint: "the access log goes where it went before", Effect: diag.Ignored})
+	}
+	return out
+}
+
+func (w *world) findings(m map[diag.Owner][]diag.Diagnostic) {
+	if len(m) > 0 {
+		w.ledger.SetAll(m)
+	}
+}
+
+func (w *world) served(m map[object.Key]bool) {
+	if len(m) > 0 {
+		w.onServed(m)
+	}
+}
+
+// snapshotTable is the configuration in force as one delta.
+func (w *world) snapshotTable() *config.Delta {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &config.Delta{Generation: w.plane.Generation(), Hosts: maps.Clone(w.hosts), Pools: maps.Clone(w.pool), Global: w.plane.Global()}
+}
