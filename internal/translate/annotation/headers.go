@@ -194,7 +194,7 @@ func pair(g Grammar[string], syntax string) Grammar[responsefields.Rewrite] {
 	return out
 }
 
-var cookieDomain = Declare(Spec[responsefields.Rewrite]{
+var proxyCookieDomain = Declare(Spec[responsefields.Rewrite]{
 	Name:      "proxy-cookie-domain",
 	Grammar:   pair(BasicSpaced, `"off", or the domain to replace and what to put in its place`),
 	ConfigMap: "proxy-cookie-domain",
@@ -205,7 +205,7 @@ var cookieDomain = Declare(Spec[responsefields.Rewrite]{
 	Examples:  []string{"localhost example.com", "off"},
 })
 
-var cookiePath = Declare(Spec[responsefields.Rewrite]{
+var proxyCookiePath = Declare(Spec[responsefields.Rewrite]{
 	Name:      "proxy-cookie-path",
 	Grammar:   pair(urlSpaceText, `"off", or the path prefix to replace and what to put in its place`),
 	ConfigMap: "proxy-cookie-path",
@@ -245,7 +245,7 @@ var redirectTo = Declare(Spec[string]{
 var _ = register(Feature{
 	Name:  "response-fields",
 	Title: "Fields of the endpoint's response",
-	Keys:  []AnyKey{cookieDomain, cookiePath, redirectFrom, redirectTo},
+	Keys:  []AnyKey{proxyCookieDomain, proxyCookiePath, redirectFrom, redirectTo},
 	Route: func(c *RouteContext) {
 		if c.Route.Action.Forward == nil {
 			return
@@ -256,8 +256,8 @@ var _ = register(Feature{
 				cfg.Hide = append(cfg.Hide, name)
 			}
 		}
-		cfg.CookieDomain, _ = cookieDomain.Get(c.Values)
-		cfg.CookiePath, _ = cookiePath.Get(c.Values)
+		cfg.CookieDomain, _ = proxyCookieDomain.Get(c.Values)
+		cfg.CookiePath, _ = proxyCookiePath.Get(c.Values)
 		from, _ := redirectFrom.Get(c.Values)
 		to, _ := redirectTo.Get(c.Values)
 		if from != "off" && from != "default" && to != "off" && to != "" {
