@@ -210,6 +210,7 @@ func readAhead(x *exchange.Exchange) ([]byte, bool) {
 	if err != io.EOF {
 		return nil, false
 	}
+	x.Req.Length = int64(len(buf))
 	// A second copy: the endpoint may still read the first when the exchange is over.
 	return bytes.Clone(buf), true
 }
@@ -232,15 +233,6 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, b.err
 	}
 	return b.rest.Read(p)
-}
-
-// Rewind goes back to the start, for another attempt. It reports whether all of the content is there.
-func (b *body) Rewind() bool {
-	if b.err != io.EOF {
-		return false
-	}
-	b.at = 0
-	return true
 }
 
 func (b *body) Close() error { return b.rest.Close() }

@@ -66,6 +66,7 @@ func TestCopyKeepsMethodFieldsAndQuery(t *testing.T) {
 	w := &target{}
 	m := build(t, w, Config{Scheme: "http", Addr: "10.0.0.1:8080", Host: "mirrored.test", Target: "/fixed", Body: true})
 	x := post("/a?b=c", "hello")
+	x.Req.Length = -1
 	x.Req.Header.Add("X-A", "1")
 	x.Req.Header.Add("ssl-client-verify", "SUCCESS")
 	if v := m.Request(x); v != exchange.Continue {
@@ -73,6 +74,9 @@ func TestCopyKeepsMethodFieldsAndQuery(t *testing.T) {
 	}
 	if b, err := io.ReadAll(x.Req.Body); string(b) != "hello" || err != nil {
 		t.Errorf("the endpoint would read %q, %v", b, err)
+	}
+	if x.Req.Length != 5 {
+		t.Errorf("length %d, want 5", x.Req.Length)
 	}
 	x.Release()
 	w.s.done.Wait()
