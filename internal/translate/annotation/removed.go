@@ -54,5 +54,10 @@ var removed = map[string]gone{
 	"use-proxy-protocol":                  {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
 	"enable-proxy-protocol":               {"is not an annotation of this controller", "use the key use-proxy-protocol of the controller's ConfigMap"},
 	"location-snippet":                    {"is a key of the controller's ConfigMap, not an annotation", "use configuration-snippet"},
+	"client-body-timeout":                 {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
+	"client-header-timeout":               {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
+	"client-header-buffer-size":           {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
+	"large-client-header-buffers":         {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
+	"ssl-verify":                          {"is not an annotation", "use proxy-ssl-verify with proxy-ssl-secret"},
 	"http-snippet":                        {"is a key of the controller's ConfigMap, not an annotation", "ask whoever owns the ConfigMap"},
 }

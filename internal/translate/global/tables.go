@@ -1,6 +1,10 @@
 package global
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // annotationDefaults are the keys that are the default of an annotation. Grammar and text come from there.
 var annotationDefaults = []Info{
@@ -211,3 +215,5 @@ func successor(name string) (string, bool) {
 	}
 	return "", false
 }
+
+func sortedRemoved() []string { return slices.Sorted(maps.Keys(removedKeys)) }
