@@ -8,6 +8,7 @@ import (
 
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/filter"
 	"github.com/lintel-ingress/lintel/internal/object"
 	"github.com/lintel-ingress/lintel/internal/translate/annotation"
 )
@@ -85,11 +86,13 @@ type translator struct {
 	pools     []config.PoolID
 	certsUsed []config.CertID
 	readCM    func(key string) (string, bool)
+	// statusAllow may read /nginx_status.
+	statusAllow filter.Prefixes
 }
 
 func newTranslator(o *Options) *translator {
 	t := &translator{o: o, cm: o.configMap()}
-	t.readCM = t.global
+	t.readCM = t.key
 	return t
 }
 
@@ -97,8 +100,8 @@ func (t *translator) begin(r *object.Reader) {
 	t.r, t.pools, t.certsUsed = r, nil, nil
 }
 
-// global reads a key of the controller's ConfigMap.
-func (t *translator) global(key string) (string, bool) {
+// key reads a key of the controller's ConfigMap.
+func (t *translator) key(key string) (string, bool) {
 	if t.cm.Name == "" {
 		return "", false
 	}
@@ -295,11 +298,11 @@ func (j *job) acceptable() bool {
 func (j *job) parseOptions() annotation.Options {
 	t := j.t
 	o := annotation.Options{Prefix: t.o.AnnotationsPrefix, Global: t.readCM, Unvalidated: !t.o.EnableAnnotationValidation, Risk: annotation.High}
-	if text, ok := t.global("annotations-risk-level"); ok {
+	if text, ok := t.key("annotations-risk-level"); ok {
 		o.Risk, _ = annotation.ParseRisk(text)
 	}
 	o.AllowSnippets = t.flag("allow-snippet-annotations")
-	if text, ok := t.global("annotation-value-word-blocklist"); ok {
+	if text, ok := t.key("annotation-value-word-blocklist"); ok {
 		o.BlockedWords = commaList(text)
 	}
 	return o

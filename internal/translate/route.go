@@ -268,7 +268,7 @@ func portList(svc *object.Service) string {
 
 // flag reads a boolean of the ConfigMap that is false by default.
 func (t *translator) flag(key string) bool {
-	text, _ := t.global(key)
+	text, _ := t.key(key)
 	on, err := strconv.ParseBool(strings.TrimSpace(text))
 	return err == nil && on
 }
