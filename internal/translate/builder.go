@@ -49,7 +49,7 @@ type ingressEntry struct {
 type hostEntry struct {
 	name string
 	deps
-	members map[object.Key]*ingressEntry
+	members []*ingressEntry
 	merged  *Merged
 }
 
@@ -82,11 +82,12 @@ func (e *baseEntry) dirty(b *Builder)    { b.dirtyBase = true }
 
 // member is the fragment of an Ingress on the host, nil when there is none.
 func (h *hostEntry) member(ref diag.Ref) *Fragment {
-	e := h.members[object.Key{Kind: object.KindIngress, Namespace: ref.Namespace, Name: ref.Name}]
-	if e == nil {
-		return nil
+	for _, e := range h.members {
+		if e.key.Namespace == ref.Namespace && e.key.Name == ref.Name {
+			return e.fragment
+		}
 	}
-	return e.fragment
+	return nil
 }
 
 // NewBuilder returns a builder of s that has built nothing: its first Build takes in every object,
@@ -282,10 +283,12 @@ func (b *Builder) move(e *ingressEntry, old, f *Fragment) {
 			name := f.Hosts[i].Name
 			h := b.hosts[name]
 			if h == nil {
-				h = &hostEntry{name: name, members: map[object.Key]*ingressEntry{}}
+				h = &hostEntry{name: name}
 				b.hosts[name] = h
 			}
-			h.members[e.key] = e
+			if old == nil || old.part(name) == nil {
+				h.members = append(h.members, e)
+			}
 			b.dirtyHosts[name] = true
 		}
 	}
@@ -296,7 +299,7 @@ func (b *Builder) move(e *ingressEntry, old, f *Fragment) {
 				continue
 			}
 			if h := b.hosts[name]; h != nil {
-				delete(h.members, e.key)
+				h.members = slices.DeleteFunc(h.members, func(m *ingressEntry) bool { return m == e })
 			}
 			b.dirtyHosts[name] = true
 		}
@@ -309,7 +312,7 @@ func (b *Builder) buildHost(name string, out *Result) {
 		if name != config.CatchAll {
 			return
 		}
-		h = &hostEntry{name: name, members: map[object.Key]*ingressEntry{}}
+		h = &hostEntry{name: name}
 		b.hosts[name] = h
 	}
 	old := h.merged
