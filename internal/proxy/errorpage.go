@@ -18,8 +18,8 @@ type ErrorPager struct {
 	f   *Forwarder // nil: no error backend, the built-in one answers 404
 }
 
-// ErrorPager compiles the error pages of the route called id.
-func (p *Proxy) ErrorPager(id string, cfg *config.ErrorPages) (*ErrorPager, error) {
+// ErrorPager compiles the error pages of a route. Nothing of it needs closing.
+func (p *Proxy) ErrorPager(_ string, cfg *config.ErrorPages) (*ErrorPager, error) {
 	e := &ErrorPager{cfg: cfg}
 	pool, fallback := cfg.Pool, cfg.Default
 	if pool.IsZero() {
@@ -35,15 +35,8 @@ func (p *Proxy) ErrorPager(id string, cfg *config.ErrorPages) (*ErrorPager, erro
 		Retry: config.Retry{On: config.RetryError | config.RetryTimeout, Tries: 3},
 	}
 	var err error
-	e.f, err = p.Forwarder(id+" errors", forward, nil)
+	e.f, err = p.Forwarder("", forward, nil)
 	return e, err
-}
-
-// Close lets go of what the pager kept.
-func (e *ErrorPager) Close() {
-	if e.f != nil {
-		e.f.Close()
-	}
 }
 
 // Wants reports whether a response of this status is to be replaced.

@@ -37,8 +37,8 @@ type Forwarder struct {
 	keys      []string // of kept policies
 }
 
-// Forwarder compiles the forwarding of the route called id. o says where the route comes
-// from; it may be nil.
+// Forwarder compiles the forwarding of the route called id; with "" nothing is kept for a later build
+// of the same route. o says where the route comes from; it may be nil.
 func (p *Proxy) Forwarder(id string, cfg *config.Forward, o *config.Origin) (f *Forwarder, err error) {
 	f = &Forwarder{p: p, cfg: cfg, transport: p.d.HTTP1}
 	defer func() {
@@ -50,11 +50,11 @@ func (p *Proxy) Forwarder(id string, cfg *config.Forward, o *config.Origin) (f *
 	f.pool = p.d.Pool(cfg.Pool)
 	if cfg.Fallback != nil && !cfg.Fallback.IsZero() {
 		f.fallback = p.d.Pool(*cfg.Fallback)
-		if f.spare, err = f.keep(id+" fallback", config.Balance{}); err != nil {
+		if f.spare, err = f.keep(id, " fallback", config.Balance{}); err != nil {
 			return f, err
 		}
 	}
-	if f.policy, err = f.keep(id, cfg.Balance); err != nil {
+	if f.policy, err = f.keep(id, "", cfg.Balance); err != nil {
 		return f, err
 	}
 	if a := cfg.Affinity; a != nil {
@@ -68,8 +68,11 @@ func (p *Proxy) Forwarder(id string, cfg *config.Forward, o *config.Origin) (f *
 	return f, f.speak()
 }
 
-func (f *Forwarder) keep(key string, b config.Balance) (balance.Policy, error) {
-	policy, kept, err := f.p.policy(key, b)
+func (f *Forwarder) keep(id, part string, b config.Balance) (balance.Policy, error) {
+	if id != "" {
+		id += part
+	}
+	policy, kept, err := f.p.policy(id, b)
 	if kept != "" {
 		f.keys = append(f.keys, kept)
 	}
@@ -90,7 +93,7 @@ func (f *Forwarder) addCanary(id string, c *config.Canary, o *config.Origin) err
 		n.sticky = f.p.newSticky(a, c.Key, o)
 	}
 	var err error
-	n.policy, err = f.keep(id+" canary", f.cfg.Balance)
+	n.policy, err = f.keep(id, " canary", f.cfg.Balance)
 	f.canary = n
 	return err
 }

@@ -111,9 +111,9 @@ func (p *Proxy) cert(id config.CertID) *config.Cert {
 	return nil
 }
 
-// policy returns the balancing policy of a route: the one an earlier build of the
-// same route left, where it has state of its own.
-func (p *Proxy) policy(key string, b config.Balance) (balance.Policy, string, error) {
+// policy returns the balancing policy of a route: the one an earlier build of the same route
+// left, where it has state of its own. kept is the key to release it by; an empty key keeps nothing.
+func (p *Proxy) policy(key string, b config.Balance) (_ balance.Policy, kept string, _ error) {
 	o := balance.Options{SubsetSize: b.SubsetSize, IntN: p.d.IntN, Now: p.d.Mono}
 	name := b.Policy
 	switch {
@@ -129,7 +129,7 @@ func (p *Proxy) policy(key string, b config.Balance) (balance.Policy, string, er
 		}
 		o.HashBy = text
 	}
-	if name != "round_robin" {
+	if name != "round_robin" || key == "" {
 		policy, err := balance.New(name, o)
 		return policy, "", err
 	}
