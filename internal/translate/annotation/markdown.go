@@ -78,8 +78,8 @@ func writeKey(b *strings.Builder, i Info) {
 // code puts s into a code span; "" stays "".
 func code(s string) string {
 	switch {
-	case s == "" || s == "[]" || s == "{}" || s == "<nil>" || s == "{ }":
-		return ""
+	case s == "" || s == "[]" || s == "<nil>" || strings.HasPrefix(s, "{"):
+		return "" // nothing, or a value that has no text of its own
 	case strings.Contains(s, "`"):
 		return "`` " + strings.ReplaceAll(s, "\n", " ") + " ``"
 	}
