@@ -164,9 +164,8 @@ func (a *access) refuse(x *exchange.Exchange, st *state, status int) exchange.Ve
 		return exchange.Reply
 	}
 	if status == 401 && a.signIn != nil {
-		v := x.Reply(302)
-		x.Resp.Header.Set("Location", escapeLocation(a.signIn.Append(nil, x)))
-		status, x.Resp.Denied = 302, true
+		v := filter.Redirect(x, 302, a.signIn.String(x))
+		x.Resp.Denied = true
 		a.challenge(x, st)
 		return v
 	}
@@ -202,18 +201,4 @@ func cookieStatus(status int) bool {
 		return true
 	}
 	return false
-}
-
-// escapeLocation keeps an expanded text from ending the field or leaving its URL (S13.1).
-func escapeLocation(b []byte) string {
-	const digits = "0123456789ABCDEF"
-	out := make([]byte, 0, len(b))
-	for _, c := range b {
-		if c <= 0x20 || c == 0x7f || c == '\\' || c == '"' || c == '<' || c == '>' {
-			out = append(out, '%', digits[c>>4], digits[c&15])
-		} else {
-			out = append(out, c)
-		}
-	}
-	return string(out)
 }

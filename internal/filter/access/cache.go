@@ -154,10 +154,8 @@ func (s *cacheShard) remove(el *list.Element) {
 
 // joined is the value of a request field as one text.
 func joined(x *exchange.Exchange, name string) string {
-	if x.Req.Header.Count(name) < 2 {
-		return x.Req.Header.Get(name)
-	}
-	return strings.Join(slices.Collect(x.Req.Header.Values(name)), ", ")
+	v, _ := filter.Joined(&x.Req.Header, name)
+	return v
 }
 
 // lifetime is nginx's order: X-Accel-Expires, then Cache-Control, then Expires, then the rules.

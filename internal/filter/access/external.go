@@ -99,10 +99,8 @@ func (e *External) build(env *filter.Env) (*external, error) {
 		}
 	}
 	for _, f := range e.Set {
-		p, err := expr.Parse(f.Value)
-		if err != nil {
-			return nil, fmt.Errorf("auth-proxy-set-headers: %s: %w", f.Name, err)
-		}
+		// Unknown variables stay as written (reference/configmap.md, proxy-set-headers); translation warns of them.
+		p, _ := expr.ParseLoose(f.Value)
 		b.set = append(b.set, setField{f.Name, p})
 	}
 	if e.CacheKey != "" {

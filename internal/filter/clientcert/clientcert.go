@@ -147,9 +147,7 @@ func (f *check) matches(subject string) bool {
 
 func (f *check) certError(x *exchange.Exchange, text string) exchange.Verdict {
 	if f.ErrorPage != "" {
-		v := refuse(x, 302)
-		x.Resp.Header.Set("Location", f.ErrorPage)
-		return v
+		return filter.Redirect(x, 302, f.ErrorPage)
 	}
 	v := refuse(x, 400)
 	setBody(x, "<html>\r\n<head><title>400 "+text+"</title></head>\r\n<body>\r\n<center><h1>400 Bad Request</h1></center>\r\n<center>"+
