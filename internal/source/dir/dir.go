@@ -212,7 +212,7 @@ func (w *watcher) follow(dirs map[string]fs.FileInfo, log *slog.Logger) {
 		if now, ok := dirs[d]; !ok || !os.SameFile(now, info) {
 			delete(w.dirs, d)
 			if err := w.fs.Remove(d); err != nil && !errors.Is(err, fsnotify.ErrNonExistentWatch) {
-				log.Debug("watch not removed", "path", d, "error", err)
+				log.Debug("watch not removed", "file", d, "error", err)
 			}
 		}
 	}
@@ -223,7 +223,7 @@ func (w *watcher) follow(dirs map[string]fs.FileInfo, log *slog.Logger) {
 		if err := w.fs.Add(d); err != nil {
 			if !w.told {
 				w.told = true
-				log.Warn("directory not watched", "path", d, "error", err)
+				log.Warn("directory not watched", "file", d, "error", err)
 			}
 			continue
 		}

@@ -330,7 +330,7 @@ func (h *health) note(name string, err error) {
 	}
 	switch is := len(h.failing) > 0; {
 	case is && !was:
-		h.log.Warn("api server lost; what was read goes on serving", "resource", name, "error", err)
+		h.log.Warn("api server lost; what was read goes on serving", "kind", name, "error", err)
 	case was && !is:
 		h.log.Info("api server back")
 	}
@@ -344,7 +344,7 @@ func (h *health) refused(name string, err error) time.Duration {
 	if !known {
 		since = time.Now()
 		h.forbidden[name] = since
-		h.log.Warn("permission missing", "resource", name, "error", err)
+		h.log.Warn("permission missing", "kind", name, "error", err)
 	}
 	return time.Since(since)
 }
