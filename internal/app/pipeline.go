@@ -38,6 +38,7 @@ type outlets interface {
 type pipeline struct {
 	log      *slog.Logger
 	snapshot *object.Snapshot
+	make     func() *translate.Builder // called once, after every source is synced
 	builder  *translate.Builder
 	out      outlets
 	ready    chan struct{} // closed after the first table is published
@@ -60,9 +61,9 @@ type service struct{ namespace, name string }
 
 var _ source.Sink = (*pipeline)(nil)
 
-func newPipeline(log *slog.Logger, snapshot *object.Snapshot, builder *translate.Builder, out outlets, sources []source.Source) *pipeline {
+func newPipeline(log *slog.Logger, snapshot *object.Snapshot, builder func() *translate.Builder, out outlets, sources []source.Source) *pipeline {
 	p := &pipeline{
-		log: log, snapshot: snapshot, builder: builder, out: out, ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		log: log, snapshot: snapshot, make: builder, out: out, ready: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: map[string]bool{}, known: map[config.PoolID]*config.Pool{}, byService: map[service]map[config.PoolID]struct{}{},
 		broken: map[object.Key]bool{}, refusing: map[config.PoolID]bool{},
 	}
@@ -144,6 +145,7 @@ func (p *pipeline) run(ctx context.Context) error {
 	}
 	changed = append(changed, p.store(p.takeInbox())...)
 	p.store(p.takeFast())
+	p.builder = p.make()
 	p.build(changed)
 	close(p.ready)
 

@@ -98,7 +98,7 @@ func slice(addresses ...string) object.Change {
 
 func start(t *testing.T, r *recorder) *pipeline {
 	snapshot := object.NewSnapshot()
-	p := newPipeline(slog.New(slog.DiscardHandler), snapshot, translate.NewBuilder(snapshot, translate.DefaultOptions()), r, []source.Source{named("a"), named("b")})
+	p := newPipeline(slog.New(slog.DiscardHandler), snapshot, func() *translate.Builder { return translate.NewBuilder(snapshot, translate.DefaultOptions()) }, r, []source.Source{named("a"), named("b")})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.run(ctx) }()

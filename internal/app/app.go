@@ -1,0 +1,251 @@
+// Package app wires everything together: sources, pipeline, data plane, listeners,
+// status, metrics, and the order in which they start and stop.
+//
+// It is the only package that knows everybody. What a reader gets wrong: the order of
+// shutdown. Readiness goes first, sockets last; see Run.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/lintel-ingress/lintel/internal/config"
+	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/object"
+	"github.com/lintel-ingress/lintel/internal/observe/accesslog"
+	"github.com/lintel-ingress/lintel/internal/source"
+	"github.com/lintel-ingress/lintel/internal/source/dir"
+	"github.com/lintel-ingress/lintel/internal/source/kube"
+	"github.com/lintel-ingress/lintel/internal/status"
+	"github.com/lintel-ingress/lintel/internal/translate"
+)
+
+// App is one controller process. Make it with New and Run it once.
+type App struct {
+	opts     Options
+	log      *slog.Logger
+	world    *world
+	snapshot *object.Snapshot
+	pipeline *pipeline
+	sources  []source.Source
+	kube     *kube.Source // nil with manifests
+	status   *status.Status
+	access   *accesslog.Log
+	front    *front
+	ready    chan struct{}
+	draining chan struct{} // closed when shutdown begins
+}
+
+// New prepares an App: it reads no object and opens no socket yet. stdout takes the access log.
+func New(o Options, log *slog.Logger) (*App, error) { return newApp(o, log, os.Stdout) }
+
+func newApp(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	a := &App{opts: o, log: log, snapshot: object.NewSnapshot(), ready: make(chan struct{}), draining: make(chan struct{})}
+	a.access = accesslog.New(stdout, log)
+	var err error
+	if a.world, err = newWorld(&o, log, a.access); err != nil {
+		return nil, err
+	}
+	if err := a.chooseSource(); err != nil {
+		return nil, err
+	}
+	to, err := a.translation()
+	if err != nil {
+		return nil, err
+	}
+	if ns, name, ok := strings.Cut(o.ConfigMap, "/"); ok {
+		a.snapshot.Pin(object.Key{Kind: object.KindConfigMap, Namespace: ns, Name: name})
+	}
+	newBuilder := func() *translate.Builder {
+		if a.kube != nil && a.kube.IgnoreIngressClass() {
+			to.IgnoreClasses = true
+			log.Warn("ingress classes may not be listed", "note", "only the kubernetes.io/ingress.class annotation and Ingresses with any class name of this namespace are looked at")
+		}
+		return translate.NewBuilder(a.snapshot, to)
+	}
+	a.pipeline = newPipeline(log, a.snapshot, newBuilder, a.world, a.sources)
+	a.world.ledger.Subscribe(a.logFindings)
+	if a.front, err = newFront(&o, a.world, log); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// chooseSource decides where objects come from and, for a cluster, who writes back.
+func (a *App) chooseSource() error {
+	o := &a.opts
+	if len(o.Manifests) > 0 {
+		s, err := dir.New(a.log, o.Manifests...)
+		if err != nil {
+			return err
+		}
+		a.sources = []source.Source{s}
+		return nil
+	}
+	client, err := kube.NewClient(kube.ClientOptions{Kubeconfig: o.Kubeconfig, APIServer: o.APIServer, CAFile: o.CAFile, UserAgent: "lintel/" + o.Version})
+	if err != nil {
+		return err
+	}
+	var also []object.Key
+	for _, r := range []struct {
+		kind object.Kind
+		name string
+	}{{object.KindConfigMap, o.ConfigMap}, {object.KindSecret, o.DefaultSSLCertificate}, {object.KindService, o.DefaultBackendService}} {
+		if ns, name, ok := strings.Cut(r.name, "/"); ok {
+			also = append(also, object.Key{Kind: r.kind, Namespace: ns, Name: name})
+		}
+	}
+	a.kube = kube.New(kube.Options{Client: client, Namespace: o.WatchNamespace, Namespaces: o.WatchNamespaceSelector != "", Also: also, Log: a.log})
+	a.sources = []source.Source{a.kube}
+	a.status = a.newStatus(client)
+	a.world.onServed = a.status.Served
+	return nil
+}
+
+func (a *App) newStatus(client kubernetes.Interface) *status.Status {
+	o := &a.opts
+	so := status.Options{
+		Client: client, Namespace: o.PodNamespace, Pod: o.PodName,
+		ElectionID: o.ElectionID, ElectionTTL: o.ElectionTTL, DisableElection: o.DisableElection,
+		UpdateStatus: o.UpdateStatus, ClearOnShutdown: o.UpdateStatusOnExit, PublishService: o.PublishService,
+		NodeInternalIP: o.NodeInternalIP, Interval: o.StatusInterval, Ledger: a.world.ledger, Events: !o.DisableSyncEvents, CompatEvents: true,
+		Object: func(k object.Key) (metav1.Object, bool) {
+			obj, _, ok := a.snapshot.Object(k)
+			return obj, ok
+		},
+		Leading: func(leads bool) { a.world.metrics.Leader(o.ElectionID, leads) },
+		Log:     a.log,
+	}
+	for part := range strings.SplitSeq(o.PublishStatusAddress, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			so.PublishAddress = append(so.PublishAddress, part)
+		}
+	}
+	if ns, name, ok := strings.Cut(o.ConfigMap, "/"); ok {
+		so.ConfigMaps = []object.Key{{Kind: object.KindConfigMap, Namespace: ns, Name: name}}
+	}
+	return status.New(so)
+}
+
+// translation are the options of package translate.
+func (a *App) translation() (translate.Options, error) {
+	o := &a.opts
+	to := translate.DefaultOptions()
+	to.ControllerClass, to.IngressClass, to.ByName, to.WithoutClass = o.ControllerClass, o.IngressClass, o.IngressClassByName, o.WatchIngressWithoutClass
+	to.WatchNamespace, to.DisableCatchAll, to.AnnotationsPrefix = o.WatchNamespace, o.DisableCatchAll, o.AnnotationsPrefix
+	to.EnableAnnotationValidation, to.DeepInspect = o.AnnotationValidation, o.DeepInspect
+	to.DefaultBackendService, to.DefaultSSLCertificate, to.ConfigMap = o.DefaultBackendService, o.DefaultSSLCertificate, o.ConfigMap
+	to.DisableExternalName, to.TopologyAware = o.DisableExternalName, o.TopologyAware
+	to.HTTPPort, to.HTTPSPort, to.HealthPath = o.HTTPPort, o.HTTPSPort, o.HealthPath
+	if o.WatchNamespaceSelector != "" {
+		sel, err := labels.Parse(o.WatchNamespaceSelector)
+		if err != nil {
+			return to, fmt.Errorf("--watch-namespace-selector=%q: %w", o.WatchNamespaceSelector, err)
+		}
+		to.NamespaceSelector = sel
+	}
+	return to, nil
+}
+
+// Ready is closed once the first table serves.
+func (a *App) Ready() <-chan struct{} { return a.ready }
+
+// Diagnostics returns what stands against the objects now.
+func (a *App) Diagnostics() []diag.Diagnostic { return a.world.ledger.All() }
+
+// Table returns the configuration in force.
+func (a *App) Table() *config.Delta { return a.world.snapshotTable() }
+
+// logFindings writes each finding once when it appears and once when it goes.
+func (a *App) logFindings(appeared, gone []diag.Diagnostic) {
+	for _, d := range appeared {
+		level := slog.LevelInfo
+		if d.Severity == diag.Info {
+			level = slog.LevelDebug
+		}
+		a.log.Log(context.Background(), level, "diagnostic", "severity", d.Severity.String(), "object", d.Object.String(),
+			"field", d.Field, "at", d.Pos.String(), "message", d.Message, "hint", d.Hint, "effect", d.Effect.String(), "code", string(d.Code))
+	}
+	for _, d := range gone {
+		a.log.Debug("diagnostic gone", "object", d.Object.String(), "field", d.Field, "code", string(d.Code))
+	}
+}
+
+// Run serves until ctx ends, then drains: readiness fails at once; after the grace period listeners stop
+// accepting and connections end after what they are doing; what is left at the end of the
+// worker-shutdown-timeout is closed. It returns nil after a clean end.
+func (a *App) Run(ctx context.Context) error {
+	if err := a.front.bind(); err != nil {
+		return err
+	}
+	defer a.front.close()
+	defer a.world.transport.Close()
+	base := context.WithoutCancel(ctx)
+	logs := newGroup(base) // ends last
+	logs.goes("access log", a.access.Run)
+	g := newGroup(base)
+	g.goes("health and metrics", a.serveAdmin)
+	g.goes("pools", a.world.registry.Run)
+	g.goes("pipeline", a.pipeline.run)
+	for _, s := range a.sources {
+		g.goes("source "+s.Name(), func(ctx context.Context) error { return s.Run(ctx, a.pipeline) })
+	}
+	writers := newGroup(base) // gives the lease back before anything else stops
+	if a.status != nil {
+		writers.goes("status", a.status.Run)
+	}
+	select {
+	case <-a.pipeline.ready:
+		a.front.serve()
+		close(a.ready)
+		a.log.Info("serving", "http", a.opts.HTTPPort, "https", a.opts.HTTPSPort, "table", a.world.plane.String())
+		select {
+		case <-ctx.Done():
+		case <-g.ended:
+		case <-writers.ended:
+		}
+	case <-ctx.Done():
+	case <-g.ended:
+	case <-writers.ended:
+	}
+	return errors.Join(a.shutdown(ctx.Err() != nil, writers), g.stop(), logs.stop())
+}
+
+// shutdown takes the process out of service. orderly says that somebody asked for it.
+func (a *App) shutdown(orderly bool, writers *group) error {
+	close(a.draining)
+	a.log.Info("shutting down", "grace", a.opts.ShutdownGrace.String())
+	done := make(chan error, 1)
+	go func() { done <- writers.stop() }()
+	if orderly && a.opts.ShutdownGrace > 0 {
+		time.Sleep(a.opts.ShutdownGrace)
+	}
+	limit := a.world.plane.Global().WorkerShutdown + a.opts.PostShutdownGrace
+	if limit <= 0 {
+		limit = 240 * time.Second
+	}
+	if !orderly {
+		limit = min(limit, 10*time.Second)
+	}
+	end, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if cut := a.front.drain(end); cut > 0 {
+		a.log.Warn("connections cut at the end of the drain", "count", cut)
+	}
+	err := <-done
+	a.log.Info("stopped")
+	return err
+}
