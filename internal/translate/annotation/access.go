@@ -49,6 +49,9 @@ var _ = register(Feature{
 	Title: "Who may use an Ingress",
 	Keys:  []AnyKey{allowlist, denylist, satisfy},
 	Route: func(c *RouteContext) {
+		if c.Ingress == "" && c.Route.Action.Forward == nil {
+			return // the built-in 404 of unknown hosts: there is nothing to protect
+		}
 		f := access.Config{}
 		mode, _ := satisfy.Get(c.Values)
 		f.Any = mode == "any"

@@ -96,10 +96,25 @@ var authCacheKey = Declare(Spec[string]{
 	Examples: []string{"$remote_user$http_authorization", "$cookie_session"},
 })
 
-var authCacheDuration = Declare(Spec[[]access.CacheRule]{
+// cacheRules are access.CacheRule as an annotation writes them.
+type cacheRules []access.CacheRule
+
+func (r cacheRules) String() string {
+	var items []string
+	for _, rule := range r {
+		item := ""
+		for _, code := range rule.Codes {
+			item += strconv.Itoa(code) + " "
+		}
+		items = append(items, item+strconv.FormatInt(int64(rule.For/time.Second), 10)+"s")
+	}
+	return strings.Join(items, ", ")
+}
+
+var authCacheDuration = Declare(Spec[cacheRules]{
 	Name:     "auth-cache-duration",
 	Grammar:  MapText(Extended, "a list such as \"200 202 401 5m\": statuses, and how long they are remembered", parseCacheRules),
-	Default:  []access.CacheRule{{Codes: []int{200, 202, 401}, For: 5 * time.Minute}},
+	Default:  cacheRules{{Codes: []int{200, 202, 401}, For: 5 * time.Minute}},
 	Risk:     Medium,
 	Bad:      Deny,
 	Since:    "0.1",
@@ -201,8 +216,8 @@ func urlAuthority(rest string) string {
 }
 
 // parseCacheRules reads "200 202 10m, 401 1m".
-func parseCacheRules(s string) ([]access.CacheRule, error) {
-	var out []access.CacheRule
+func parseCacheRules(s string) (cacheRules, error) {
+	var out cacheRules
 	for _, item := range strings.Split(s, ",") {
 		if item = strings.TrimSpace(item); item == "" {
 			continue
@@ -258,7 +273,8 @@ func ownService(c *RouteContext, url string) *access.External {
 	}
 	if key, ok := authCacheKey.Get(c.Values); ok && usableCacheKey(c, "auth-cache-key", key) {
 		e.CacheKey = key
-		e.CacheFor, _ = authCacheDuration.Get(c.Values)
+		rules, _ := authCacheDuration.Get(c.Values)
+		e.CacheFor = rules
 	}
 	if ref, ok := authSetHeaders.Get(c.Values); ok {
 		e.Set = serviceFields(c, ref)
@@ -422,9 +438,11 @@ func globalService(c *RouteContext) *access.External {
 	if key := globalOr(c, authCacheKey, "global-auth-cache-key"); key != "" && usableCacheKey(c, "enable-global-auth", key) {
 		e.CacheKey, e.CacheFor = key, authCacheDuration.spec.Default
 		if text := GlobalText(c.Global, "global-auth-cache-duration", ""); text != "" {
-			if e.CacheFor, err = authCacheDuration.spec.Grammar.Parse(text); err != nil {
+			rules, err := authCacheDuration.spec.Grammar.Parse(text)
+			if err != nil {
 				return broken("global-auth-cache-duration", err)
 			}
+			e.CacheFor = rules
 		}
 	}
 	return e

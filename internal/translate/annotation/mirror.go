@@ -17,6 +17,13 @@ type mirrorPlace struct {
 	Target             string // with $variables
 }
 
+func (p mirrorPlace) String() string {
+	if p.Addr == "" {
+		return ""
+	}
+	return p.Scheme + "://" + p.Addr + p.Target
+}
+
 var mirrorTarget = Declare(Spec[mirrorPlace]{
 	Name:     "mirror-target",
 	Grammar:  MapText(RegexText, "an http or https URL; $request_uri stands for what the client asked for", parseMirror),

@@ -24,10 +24,32 @@ var (
 	nextTimeout    = seconds("proxy-next-upstream-timeout", 0, 0, "After how many seconds no further endpoint is tried. 0 means no limit.")
 )
 
-var nextUpstream = Declare(Spec[config.Retry]{
+// retryWhen is the part of config.Retry that proxy-next-upstream says.
+type retryWhen struct {
+	On            config.RetryOn
+	NonIdempotent bool
+}
+
+func (r retryWhen) String() string {
+	var words []string
+	for _, w := range retryOrder {
+		if r.On&retryWords[w] != 0 {
+			words = append(words, w)
+		}
+	}
+	if r.NonIdempotent {
+		words = append(words, "non_idempotent")
+	}
+	if len(words) == 0 {
+		return "off"
+	}
+	return strings.Join(words, " ")
+}
+
+var nextUpstream = Declare(Spec[retryWhen]{
 	Name:      "proxy-next-upstream",
-	Grammar:   Grammar[config.Retry]{Syntax: "off, or words of error timeout invalid_header http_500 http_502 http_503 http_504 http_403 http_404 http_429 non_idempotent, separated by spaces", Parse: parseRetry},
-	Default:   config.Retry{On: config.RetryError | config.RetryTimeout},
+	Grammar:   Grammar[retryWhen]{Syntax: "off, or words of error timeout invalid_header http_500 http_502 http_503 http_504 http_403 http_404 http_429 non_idempotent, separated by spaces", Parse: parseRetry},
+	Default:   retryWhen{On: config.RetryError | config.RetryTimeout},
 	ConfigMap: "proxy-next-upstream",
 	Risk:      Medium,
 	Bad:       Soft,
@@ -36,14 +58,16 @@ var nextUpstream = Declare(Spec[config.Retry]{
 	Examples:  []string{"error timeout http_502"},
 })
 
+var retryOrder = []string{"error", "timeout", "invalid_header", "http_500", "http_502", "http_503", "http_504", "http_403", "http_404", "http_429"}
+
 var retryWords = map[string]config.RetryOn{
 	"error": config.RetryError, "timeout": config.RetryTimeout, "invalid_header": config.RetryInvalidHeader,
 	"http_500": config.Retry500, "http_502": config.Retry502, "http_503": config.Retry503, "http_504": config.Retry504,
 	"http_403": config.Retry403, "http_404": config.Retry404, "http_429": config.Retry429,
 }
 
-func parseRetry(s string) (config.Retry, error) {
-	var r config.Retry
+func parseRetry(s string) (retryWhen, error) {
+	var r retryWhen
 	off := false
 	for _, w := range strings.Fields(s) {
 		switch bit, ok := retryWords[w]; {
@@ -54,12 +78,12 @@ func parseRetry(s string) (config.Retry, error) {
 		case w == "off":
 			off = true
 		default:
-			return config.Retry{}, errSyntax
+			return retryWhen{}, errSyntax
 		}
 	}
 	if off {
-		r = config.Retry{}
-	} else if r == (config.Retry{}) {
+		r = retryWhen{}
+	} else if r == (retryWhen{}) {
 		return r, errSyntax
 	}
 	return r, nil
@@ -216,7 +240,8 @@ var _ = register(Feature{
 				Message: "response heads of up to 256k are always accepted", Hint: "the annotation may be removed",
 			})
 		}
-		f.Retry, _ = nextUpstream.Get(c.Values)
+		when, _ := nextUpstream.Get(c.Values)
+		f.Retry.On, f.Retry.NonIdempotent = when.On, when.NonIdempotent
 		if GlobalBool(c.Global, "retry-non-idempotent", false) {
 			f.Retry.NonIdempotent = true
 		}

@@ -70,12 +70,23 @@ var proxySSLCiphers = Declare(Spec[string]{
 	Examples: []string{"ECDHE-RSA-AES256-GCM-SHA384"},
 })
 
-var proxySSLProtocols = Declare(Spec[[2]uint16]{
+// tlsVersions are the lowest and the highest.
+type tlsVersions [2]uint16
+
+func (v tlsVersions) String() string {
+	names := map[uint16]string{tls.VersionTLS12: "TLSv1.2", tls.VersionTLS13: "TLSv1.3"}
+	if v[0] == v[1] {
+		return names[v[0]]
+	}
+	return names[v[0]] + " " + names[v[1]]
+}
+
+var proxySSLProtocols = Declare(Spec[tlsVersions]{
 	Name: "proxy-ssl-protocols",
-	Grammar: Grammar[[2]uint16]{
+	Grammar: Grammar[tlsVersions]{
 		Syntax: `"TLSv1.2", "TLSv1.3" or both, separated by a space`,
-		Parse: func(s string) ([2]uint16, error) {
-			var v [2]uint16 // lowest, highest
+		Parse: func(s string) (tlsVersions, error) {
+			var v tlsVersions
 			for _, w := range strings.Fields(s) {
 				switch w {
 				case "TLSv1.2":
@@ -96,7 +107,7 @@ var proxySSLProtocols = Declare(Spec[[2]uint16]{
 			return v, nil
 		},
 	},
-	Default:  [2]uint16{tls.VersionTLS12, tls.VersionTLS12},
+	Default:  tlsVersions{tls.VersionTLS12, tls.VersionTLS12},
 	Risk:     Low,
 	Bad:      Soft,
 	Since:    "0.1",
@@ -193,9 +204,8 @@ func upstreamTLS(c *RouteContext, ref Ref) *config.UpstreamTLS {
 	if t.Depth == 0 {
 		t.Depth = 1
 	}
-	if v, _ := proxySSLProtocols.Get(c.Values); true {
-		t.MinVersion, t.MaxVersion = v[0], v[1]
-	}
+	versions, _ := proxySSLProtocols.Get(c.Values)
+	t.MinVersion, t.MaxVersion = versions[0], versions[1]
 	if text, own := proxySSLCiphers.Get(c.Values); own && text != "DEFAULT" {
 		t.Ciphers = proxyCiphers(c, text)
 	}

@@ -476,3 +476,23 @@ func TestS1_2_HostileValuesNeverPanic(t *testing.T) {
 		}
 	}
 }
+
+func TestDefaultsReadLikeValues(t *testing.T) {
+	for _, k := range []AnyKey{authCacheDuration, nextUpstream, proxySSLProtocols} {
+		if err := k.Check(k.Info().Default); err != nil {
+			t.Errorf("%s: its default %q is no value: %v", k.Info().Name, k.Info().Default, err)
+		}
+	}
+}
+
+func TestUnknownHostsAskNobody(t *testing.T) {
+	w := &cluster{global: map[string]string{"global-auth-url": "http://auth.test/", "whitelist-source-range": "10.0.0.0/8"}}
+	own := func(c *RouteContext) { c.Ingress, c.Namespace, c.Host, c.DefaultBackend = "", "", "_", true }
+	notFound := func(c *RouteContext) { c.Route.Action = config.Action{Status: 404} }
+	if m := w.route(t, nil, own, notFound); m.denied() || slices.ContainsFunc(m.Filters, func(f filter.Config) bool { return f.FilterName() == "access" }) {
+		t.Errorf("the built-in 404 has %v, denied %q", m.Filters, m.Deny)
+	}
+	if m := w.route(t, nil, own); !slices.ContainsFunc(m.Filters, func(f filter.Config) bool { return f.FilterName() == "access" }) {
+		t.Error("the default backend's Service is open")
+	}
+}
