@@ -294,7 +294,7 @@ func diagnosticsText(found []diag.Diagnostic) string {
 	last := ""
 	for _, d := range found {
 		d.Pos.File = strings.TrimPrefix(d.Pos.File, "lab/")
-		line := d.String() + "\n"
+		line := strings.ReplaceAll(d.String(), "lab/", "") + "\n"
 		if d.Effect != diag.None {
 			line += "      " + d.Effect.String() + "\n"
 		}
