@@ -258,7 +258,10 @@ func (b *Builder) buildIngress(k object.Key, out *Result) {
 		out.Served[k] = served
 	}
 	if old.same(f) {
-		b.placesMoved(e, old, f)
+		if f != nil {
+			f.Hosts = old.Hosts // so that hosts made of them compare by identity
+			b.placesMoved(e, old, f)
+		}
 		return
 	}
 	b.use(old, f)
@@ -268,7 +271,7 @@ func (b *Builder) buildIngress(k object.Key, out *Result) {
 // placesMoved merges the hosts of a fragment again whose manifest was only moved about: findings
 // of hosts name lines.
 func (b *Builder) placesMoved(e *ingressEntry, old, f *Fragment) {
-	if f == nil || len(f.origin.Fields) == 0 && old.origin.Pos == f.origin.Pos {
+	if len(f.origin.Fields) == 0 && old.origin.Pos == f.origin.Pos {
 		return
 	}
 	for i := range f.Hosts {

@@ -387,10 +387,10 @@ func world10k(t testing.TB, n int) (*object.Snapshot, *Builder) {
 }
 
 func TestOneChangeAmongManyIsCheap(t *testing.T) {
+	n := 10_000
 	if testing.Short() {
-		t.Skip("takes a second")
+		n = 1000
 	}
-	const n = 10_000
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -401,10 +401,10 @@ func TestOneChangeAmongManyIsCheap(t *testing.T) {
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	each := (after.HeapAlloc - before.HeapAlloc) / n
+	each := (after.HeapAlloc - before.HeapAlloc) / uint64(n)
 	t.Logf("%d bytes per Ingress with its objects", each)
-	if each > 9_000 {
-		t.Errorf("%d bytes per Ingress, want at most 9000 (the data plane takes its share of 12 KB)", each)
+	if each > 8_000 {
+		t.Errorf("%d bytes per Ingress, want at most 8000 (the data plane takes its share of 12 KB)", each)
 	}
 	best := time.Hour
 	for i := range 20 {

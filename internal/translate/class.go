@@ -7,6 +7,7 @@ import (
 
 	"github.com/lintel-ingress/lintel/internal/diag"
 	"github.com/lintel-ingress/lintel/internal/object"
+	"github.com/lintel-ingress/lintel/internal/translate/annotation"
 )
 
 // classAnnotation is the legacy way to name a class.
@@ -54,10 +55,14 @@ func byField(name string, from object.Origin, r *object.Reader, o *Options) (boo
 	if from.Local && name == o.IngressClass {
 		return true, nil
 	}
+	hint := fmt.Sprintf("create the IngressClass with spec.controller: %s, or name one that exists", o.ControllerClass)
+	if annotation.Nearest(name, []string{o.IngressClass}) != "" {
+		hint = "did you mean " + o.IngressClass + "?"
+	}
 	return false, &diag.Diagnostic{
 		Code: diag.ClassUnknown, Severity: diag.Warning, Field: "spec.ingressClassName", Value: name, Effect: diag.ObjectOff,
 		Message: fmt.Sprintf("there is no IngressClass %q", name),
-		Hint:    fmt.Sprintf("create the IngressClass with spec.controller: %s, or name one that exists", o.ControllerClass),
+		Hint:    hint,
 		Related: []diag.Ref{{Kind: "IngressClass", Name: name}},
 	}
 }

@@ -93,6 +93,8 @@ func hostName(text string) (name string, problem, hint string) {
 		return "", "a host is a name without port", "leave out the port: rules apply to every port lintel listens on"
 	case strings.HasSuffix(rest, "."):
 		return "", "a host is written without a trailing dot", "leave the dot out: requests with one match all the same"
+	case name == "_" || rest == "":
+		return "", "it is no host name", "leave the host out to match every host that nothing else matches"
 	case len(name) > 253:
 		return "", "a host has at most 253 characters", "use a shorter name"
 	}

@@ -60,7 +60,22 @@ type routeKey struct {
 type mergedPart struct {
 	*RoutePart
 	owner *Fragment
-	route *config.Route // a copy that the merge may change
+	route *config.Route // the fragment's own, until change makes a copy
+	ours  bool
+}
+
+// change returns the route as a copy that the merge may write to. Routes nobody writes to are
+// shared with their fragment, which saves memory and makes comparing hosts cheap.
+func (p *mergedPart) change() *config.Route {
+	if !p.ours {
+		r := *p.route
+		if r.Action.Forward != nil {
+			fwd := *r.Action.Forward
+			r.Action.Forward = &fwd
+		}
+		p.route, p.ours = &r, true
+	}
+	return p.route
 }
 
 func (t *translator) mergeHost(name string, from []*Fragment, base *Fragment) *Merged {
@@ -141,14 +156,9 @@ func (m *merge) take(f *Fragment) {
 }
 
 func (m *merge) add(f *Fragment, p *RoutePart) {
-	r := *p.Route
-	if r.Action.Forward != nil {
-		fwd := *r.Action.Forward
-		r.Action.Forward = &fwd
-	}
-	part := &mergedPart{p, f, &r}
+	part := &mergedPart{RoutePart: p, owner: f, route: p.Route}
 	m.parts = append(m.parts, part)
-	m.byKey[routeKey{r.Match, r.Path}] = part
+	m.byKey[routeKey{p.Route.Match, p.Route.Path}] = part
 }
 
 func (m *merge) lost(f *Fragment, p *RoutePart, won *mergedPart) {
@@ -231,7 +241,7 @@ func (m *merge) attach(f *Fragment, p *RoutePart, main *mergedPart) bool {
 	case samePool(p.Canary.Pool, fwd.Pool):
 		return note("the canary has the same backend as the main Ingress, so there is nothing to split", main.owner)
 	}
-	fwd.Canary = p.Canary
+	main.change().Action.Forward.Canary = p.Canary
 	return true
 }
 
@@ -249,13 +259,19 @@ func (m *merge) host() {
 		h.Origin = append(h.Origin, f.Owner.Ref())
 	}
 	m.claim(h)
+	m.features(h)
 	for _, p := range m.parts {
-		h.Routes = append(h.Routes, p.route)
 		h.Regex = h.Regex || p.Regex
 	}
-	m.features(h)
 	if h.Regex {
-		m.regexRoutes(h)
+		m.regexParts()
+	}
+	for _, p := range m.parts {
+		h.Routes = append(h.Routes, p.route)
+	}
+	if h.Regex {
+		sort.SliceStable(h.Routes, func(i, j int) bool { return h.Routes[i].Path > h.Routes[j].Path })
+		sort.SliceStable(h.Routes, func(i, j int) bool { return len(h.Routes[i].Path) > len(h.Routes[j].Path) })
 	} else {
 		m.plainRoutes(h)
 	}
@@ -446,10 +462,11 @@ func (m *merge) advise(p *mergedPart) {
 	m.report(p.owner, d)
 }
 
-// regexRoutes turns every route into a regular expression, in the order of reference/routing.md 5.
-func (m *merge) regexRoutes(h *config.Host) {
+// regexParts turns every route into a regular expression. host puts them in the order of
+// reference/routing.md 5.
+func (m *merge) regexParts() {
 	for _, p := range m.parts {
-		r := p.route
+		r := p.change()
 		path := r.Path
 		// compat: a Prefix of an Ingress that asks for no regular expressions becomes "/foo/" where
 		// an Exact "/foo" stands beside it (updateServerLocations).
@@ -461,8 +478,6 @@ func (m *merge) regexRoutes(h *config.Host) {
 			m.badRegex(p, err)
 		}
 	}
-	sort.SliceStable(h.Routes, func(i, j int) bool { return h.Routes[i].Path > h.Routes[j].Path })
-	sort.SliceStable(h.Routes, func(i, j int) bool { return len(h.Routes[i].Path) > len(h.Routes[j].Path) })
 }
 
 // badRegex makes a route whose path is no regular expression refuse everything below the text it

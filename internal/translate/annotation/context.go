@@ -81,6 +81,7 @@ func (c *RouteContext) Deny(name string, d diag.Diagnostic) {
 // HostContext is what a Feature's Host function works on: one host, with the annotation values of
 // each non-canary Ingress that has rules for it, oldest first.
 type HostContext struct {
+	// Host has its name, certificate and filters; its routes come after the features.
 	Host *config.Host
 	// Members are the Ingresses of the host, oldest first.
 	Members []Member
