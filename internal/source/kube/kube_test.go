@@ -64,6 +64,12 @@ func (s *sink) Synced(string) {
 	s.synced++
 }
 
+func (s *sink) synces() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced
+}
+
 func (s *sink) names() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -106,8 +112,8 @@ func TestEverythingIsDeliveredThenSyncedThenChanges(t *testing.T) {
 		to, _, stop, s := run(t, Options{Client: client, Namespaces: true})
 		synctest.Wait()
 		want := "ConfigMap shop/cm, EndpointSlice shop/svc-1, Ingress other/b, Ingress shop/a, IngressClass nginx, Namespace shop, Secret shop/tls, Service shop/svc"
-		if got := to.names(); got != want || to.synced != 1 {
-			t.Errorf("delivered %s (synced %d times), want %s", got, to.synced, want)
+		if got := to.names(); got != want || to.synces() != 1 {
+			t.Errorf("delivered %s (synced %d times), want %s", got, to.synces(), want)
 		}
 		if s.IgnoreIngressClass() || !s.Reachable() {
 			t.Error("classes may be listed and the server is there")
@@ -193,12 +199,12 @@ func TestAbsentAPIServerIsWaitedForAndToldOnce(t *testing.T) {
 		})
 		to, log, stop, _ := run(t, Options{Client: client})
 		time.Sleep(5 * time.Second) // of the bubble's clock
-		if to.synced != 0 {
+		if to.synces() != 0 {
 			t.Error("synced without an API server")
 		}
 		time.Sleep(5 * time.Minute)
-		if to.synced != 1 || to.names() != "Ingress shop/a" {
-			t.Errorf("after it came: synced %d times, %s", to.synced, to.names())
+		if to.synces() != 1 || to.names() != "Ingress shop/a" {
+			t.Errorf("after it came: synced %d times, %s", to.synces(), to.names())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -226,8 +232,8 @@ func TestForbiddenClassesAreDoneWithout(t *testing.T) {
 		forbid(client, "ingressclasses")
 		to, log, stop, s := run(t, Options{Client: client})
 		synctest.Wait()
-		if !s.IgnoreIngressClass() || to.synced != 1 || to.names() != "Ingress shop/a" {
-			t.Errorf("ignore %v, synced %d, %s", s.IgnoreIngressClass(), to.synced, to.names())
+		if !s.IgnoreIngressClass() || to.synces() != 1 || to.names() != "Ingress shop/a" {
+			t.Errorf("ignore %v, synced %d, %s", s.IgnoreIngressClass(), to.synces(), to.names())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -263,8 +269,8 @@ func TestPermissionThatArrivesLateIsWaitedFor(t *testing.T) {
 		})
 		to, _, stop, _ := run(t, Options{Client: client})
 		time.Sleep(time.Minute)
-		if to.synced != 1 || to.names() != "Secret shop/tls" {
-			t.Errorf("synced %d times, %s", to.synced, to.names())
+		if to.synces() != 1 || to.names() != "Secret shop/tls" {
+			t.Errorf("synced %d times, %s", to.synces(), to.names())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -283,8 +289,8 @@ func TestForbiddenExtraIsDoneWithout(t *testing.T) {
 		})
 		to, _, stop, _ := run(t, Options{Client: client, Namespace: "shop", Also: []object.Key{{Kind: object.KindConfigMap, Namespace: "lintel", Name: "config"}}})
 		synctest.Wait()
-		if to.synced != 1 {
-			t.Errorf("synced %d times, want once", to.synced)
+		if to.synces() != 1 {
+			t.Errorf("synced %d times, want once", to.synces())
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
@@ -342,8 +348,8 @@ func TestLosingTheAPIServerDeletesNothing(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
-		if strings.Count(log.String(), "api server lost") != 1 || strings.Count(log.String(), "api server back") != 1 || to.synced != 1 {
-			t.Errorf("synced %d times, log:\n%s", to.synced, log)
+		if strings.Count(log.String(), "api server lost") != 1 || strings.Count(log.String(), "api server back") != 1 || to.synces() != 1 {
+			t.Errorf("synced %d times, log:\n%s", to.synces(), log)
 		}
 	})
 }
