@@ -22,11 +22,11 @@ func (d Difference) String() string {
 }
 
 func clip(s string) string {
-	s = strings.NewReplacer("\r", `\r`, "\n", `\n`).Replace(s)
 	if len(s) > 300 {
-		return s[:300] + "…"
+		s = s[:300] + "…"
 	}
-	return s
+	quoted := strconv.Quote(s)
+	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
 }
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
