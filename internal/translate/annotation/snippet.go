@@ -80,7 +80,7 @@ func moreSetHeaders(cfg *snippet.Config, d Directive) error {
 		name, value, _ := strings.Cut(a.Text, ":")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		switch {
-		case !ValidHeaderName(name):
+		case !ValidHeaderName(name) || strings.Contains(name, "*"): // patterns are for clearing only
 			return fail(a, "%s is no name of a field", Quote(name))
 		case FramingField(name):
 			return fail(a, "%s frames messages and is lintel's own", name)
