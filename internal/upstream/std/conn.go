@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
@@ -44,6 +45,7 @@ type conn struct {
 	readFrom time.Time
 	sendErr  error
 
+	last               atomic.Bool   // the sender is at the last piece
 	sent               chan struct{} // closed when the sender ended; nil: there was none
 	unwatch, unwatched chan struct{} // the watch on the client; nil: not watched
 }
@@ -196,6 +198,7 @@ func (c *conn) startSending(framing h1.Framing, length int64, trailer *exchange.
 	c.mu.Lock()
 	c.sending = true
 	c.mu.Unlock()
+	c.last.Store(false)
 	sent := make(chan struct{})
 	c.sent = sent
 	go func() {
@@ -231,6 +234,7 @@ func (c *conn) sendLength(left int64) error {
 		n, err := c.body.Read((*b)[:min(int64(len(*b)), left)])
 		left -= int64(n)
 		if n > 0 {
+			c.last.Store(left == 0)
 			if _, werr := c.write((*b)[:n]); werr != nil {
 				return werr
 			}
@@ -262,6 +266,7 @@ func (c *conn) sendChunks(trailer *exchange.Fields) error {
 			}
 		}
 		if err == io.EOF {
+			c.last.Store(true)
 			_, werr := c.write(h1.AppendLastChunk(nil, trailer))
 			return werr
 		}
@@ -280,8 +285,8 @@ func (c *conn) stopSending() (whole bool) {
 	select {
 	case <-c.sent:
 	default:
-		if _, eof, _ := c.body.state(); eof {
-			// The last bytes are on their way: the endpoint answered at once.
+		if c.last.Load() {
+			// The endpoint answered at once; the sender has only to notice that it is done.
 			timer := time.NewTimer(10 * time.Millisecond)
 			select {
 			case <-c.sent:

@@ -74,6 +74,8 @@ func (t *Transport) Fetch(ctx context.Context, r *filter.FetchRequest) (*filter.
 	}
 	if cerr := ctx.Err(); cerr != nil {
 		err = cerr // what the connection said then is only a consequence
+	} else if errors.Is(err, ErrRead) || errors.Is(err, ErrSend) {
+		err = context.DeadlineExceeded // the same time, measured on the connection
 	}
 	return nil, fmt.Errorf("fetch %s: %w", r.Addr, err)
 }
@@ -169,7 +171,7 @@ func (t *Transport) addresses(ctx context.Context, r *filter.FetchRequest) (host
 	var addrs []netip.Addr
 	if a, perr := netip.ParseAddr(host); perr == nil {
 		addrs = []netip.Addr{a}
-	} else if addrs, err = t.names.lookup(ctx, host, t.o.Lookup); err != nil {
+	} else if addrs, err = t.names.lookup(ctx, t.base, host, t.o.Lookup); err != nil {
 		return "", nil, err
 	}
 	for _, a := range addrs {
@@ -205,7 +207,7 @@ type nameEntry struct {
 	until time.Time
 }
 
-func (n *nameCache) lookup(ctx context.Context, name string, resolve func(context.Context, string) ([]netip.Addr, error)) ([]netip.Addr, error) {
+func (n *nameCache) lookup(ctx, base context.Context, name string, resolve func(context.Context, string) ([]netip.Addr, error)) ([]netip.Addr, error) {
 	n.mu.Lock()
 	e := n.entries[name]
 	now := time.Now()
@@ -218,9 +220,9 @@ func (n *nameCache) lookup(ctx context.Context, name string, resolve func(contex
 			n.entries[name] = e
 		}
 		n.mu.Unlock()
-		// The lookup serves others too: it does not end with this caller's context.
+		// The lookup serves others too: it ends with the Transport, not with this caller.
 		go func() {
-			rctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), defaultFetch)
+			rctx, cancel := context.WithTimeout(base, defaultFetch)
 			defer cancel()
 			addrs, err := resolve(rctx, name)
 			n.mu.Lock()

@@ -320,7 +320,22 @@ func (c *call2) response(res *http.Response, a *attempt) error {
 		a.ended(0)
 		return nil
 	}
-	r.Body = &respBody2{c: c, res: res, a: *a}
+	b := &respBody2{c: c, res: res, a: *a}
+	if r.Length == 0 {
+		// The end comes at once, in the head already or behind it; which of both, x/net does not
+		// tell. Without a trailer section the answer must stay one of a head only: gRPC clients mind.
+		if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+			b.Close() //nolint:errcheck // err is the news
+			if err == nil {
+				err = h1.ErrFraming
+			}
+			return err
+		}
+		if r.Trailer.Len() == 0 {
+			return b.Close()
+		}
+	}
+	r.Body = b
 	return nil
 }
 
@@ -342,6 +357,9 @@ func copyHeader(to *exchange.Fields, from http.Header) error {
 
 // explain turns what the library failed with into an exchange.Error.
 func (c *call2) explain(err error) *exchange.Error {
+	if e, ok := err.(*exchange.Error); ok {
+		return e
+	}
 	if cause := context.Cause(c.ctx); cause != nil {
 		err = cause
 	}

@@ -62,8 +62,8 @@ type Transport struct {
 	h2     h2Pool
 	names  nameCache
 	roots  *x509.CertPool
-	done   chan struct{}
-	once   sync.Once
+	base   context.Context // ends with Close
+	stop   context.CancelFunc
 	group  sync.WaitGroup
 }
 
@@ -80,7 +80,8 @@ func New(o Options) *Transport {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		}
 	}
-	t := &Transport{o: o, roots: o.Roots, done: make(chan struct{})}
+	t := &Transport{o: o, roots: o.Roots}
+	t.base, t.stop = context.WithCancel(context.Background())
 	t.idle.init()
 	t.h2.conns = map[key]*h2Key{}
 	t.names.entries = map[string]*nameEntry{}
@@ -109,7 +110,7 @@ func (t *Transport) sweep() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-t.done:
+		case <-t.base.Done():
 			return
 		case now := <-tick.C:
 			t.idle.sweep(now)
@@ -129,7 +130,7 @@ func (t *Transport) CloseIdle(keep func(config.Endpoint) bool) {
 // Close closes idle connections and ends the Transport's goroutine. Exchanges under way
 // go on; their connections are closed after them.
 func (t *Transport) Close() {
-	t.once.Do(func() { close(t.done) })
+	t.stop()
 	t.group.Wait()
 	t.idle.shut()
 	t.h2.shut()
