@@ -65,8 +65,9 @@ func (t *Transport) acquire(x *exchange.Exchange, target *upstream.Target, to ti
 			continue
 		}
 		if h := e.reserve(l); h != nil {
+			again := h.served > 1
 			e.mu.Unlock()
-			return h, h.served > 1, nil
+			return h, again, nil
 		}
 		if d := e.dial; d != nil {
 			e.mu.Unlock()
