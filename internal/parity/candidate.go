@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,6 +81,9 @@ func (c *Candidate) Stop() error {
 // Output returns the last lines the candidate wrote.
 func (c *Candidate) Output() string { return c.output.String() }
 
+// notReady are statuses that say nothing yet about the last object: it may still be missing.
+var notReady = []string{"400", "404", "500", "503"}
+
 // Ready waits until the last object of the suite answers.
 func (c *Candidate) Ready(ctx context.Context, p *Place, s *Suite) error {
 	head := "GET / HTTP/1.1\r\nHost: " + readyHost(s.Name) + "\r\nConnection: close\r\n\r\n"
@@ -92,7 +96,7 @@ func (c *Candidate) Ready(ctx context.Context, p *Place, s *Suite) error {
 		switch {
 		case err != nil:
 			last = err.Error()
-		case strings.Contains(status, " 200"):
+		case !slices.ContainsFunc(notReady, func(n string) bool { return strings.Contains(status, " "+n) }):
 			return nil
 		default:
 			last = strings.TrimSpace(status)
@@ -101,7 +105,7 @@ func (c *Candidate) Ready(ctx context.Context, p *Place, s *Suite) error {
 		case <-c.done:
 			return fmt.Errorf("the candidate ended: %v", c.err)
 		case <-ctx.Done():
-			return fmt.Errorf("the last object of the suite never answered 200; at last: %s", last)
+			return fmt.Errorf("the last object of the suite never answered; at last: %s", last)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
