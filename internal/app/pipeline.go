@@ -251,7 +251,7 @@ func (p *pipeline) slice(k object.Key) any {
 }
 
 func (p *pipeline) refresh(pool *config.Pool) {
-	if pool == nil || pool.ID.Mode != config.Pods || pool.ExternalName != "" {
+	if pool == nil || pool.Static != nil || pool.ExternalName != "" {
 		return
 	}
 	slices, _ := p.snapshot.Slices(pool.ID.Namespace, pool.ID.Service)

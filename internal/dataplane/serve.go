@@ -100,7 +100,11 @@ func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
 		serveFiles(x, a.Files)
 		return exchange.Reply
 	case a.Status != 0:
-		return x.Reply(a.Status)
+		v := x.Reply(a.Status)
+		if a.Status == 200 {
+			x.Resp.Header.Set("Content-Type", "text/html") // compat: nginx' default_type on the health page
+		}
+		return v
 	}
 	return x.Reply(503)
 }
@@ -141,6 +145,9 @@ func (p *Plane) Respond(x *exchange.Exchange) {
 		}
 	}
 	s.global.chain.respond(x)
+	if s.global.cfg.ServerTokens && !(s.global.cfg.AllowBackendServer && x.Resp.FromUpstream && x.Resp.Header.Has("Server")) {
+		x.Resp.Header.Set("Server", "lintel")
+	}
 	if x.Resp.Generated {
 		addPage(x)
 	}

@@ -121,6 +121,9 @@ type Response struct {
 	Tunnel io.ReadWriteCloser
 	// Upgrade is the protocol a 101 switches to; the engine writes the Connection and Upgrade fields.
 	Upgrade string
+	// ZeroLength asks for Content-Length: 0 on a 204, which nginx sends on CORS preflights and
+	// clients of HTTP/1 have come to see.
+	ZeroLength bool
 	// Close asks the engine to close the downstream connection after this response (HTTP/1).
 	Close bool
 	// Generated is true while the response was made by lintel and not by an

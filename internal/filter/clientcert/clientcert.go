@@ -84,14 +84,13 @@ func (f *check) Request(x *exchange.Exchange) exchange.Verdict {
 	if c := x.Conn; c != nil && c.TLS != nil {
 		tls, policy, sni = true, c.TLSPolicy, c.ServerName
 	}
-	if policy != f.Policy {
-		if sni != "" && tls {
-			// S9.2: what the handshake proved, or did not ask for, holds for another host.
-			return refuse(x, 421)
-		}
-	}
 	if f.Policy == "" {
+		// SNI and Host need not agree as long as this host asks for nothing (reference/protocol-pitfalls.md, mTLS).
 		return exchange.Continue
+	}
+	if policy != f.Policy && sni != "" && tls {
+		// S9.2: the handshake was for another host and proved nothing to this one.
+		return refuse(x, 421)
 	}
 	return f.verify(x, tls, policy == f.Policy)
 }

@@ -88,7 +88,9 @@ func (c *cors) Request(x *exchange.Exchange) exchange.Verdict {
 	if x.Req.Method != "OPTIONS" {
 		return exchange.Continue
 	}
-	return x.Reply(204)
+	v := x.Reply(204)
+	x.Resp.ZeroLength = true
+	return v
 }
 
 // Response sets the fields on every response to a request that matched, whoever made it.

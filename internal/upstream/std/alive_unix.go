@@ -9,23 +9,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quiet reports whether an idle socket is open and nothing came on it. Bytes nobody asked for
+// socket looks at an idle connection without reading from it. Not safe for concurrent use.
+type socket struct {
+	raw  syscall.RawConn // nil: not a socket, a test's pipe
+	poll [1]unix.PollFd
+	open bool
+	look func(fd uintptr) bool
+}
+
+func (s *socket) init(c net.Conn) {
+	if sc, ok := c.(syscall.Conn); ok {
+		s.raw, _ = sc.SyscallConn() // an error leaves nil, as for what is not a socket
+	}
+	s.look = func(fd uintptr) bool {
+		s.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+		for {
+			n, err := unix.Poll(s.poll[:], 0)
+			if err == unix.EINTR {
+				continue
+			}
+			s.open = err == nil && n == 0
+			return true
+		}
+	}
+}
+
+// quiet reports whether the connection is open and nothing came on it. Bytes nobody asked for
 // would be taken for the next answer (reference/security.md S11.2).
-func quiet(c net.Conn) bool {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return true // not a socket: a test's pipe
-	}
-	rc, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	open := false
-	err = rc.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		open = err == unix.EAGAIN || err == unix.EWOULDBLOCK
+func (s *socket) quiet() bool {
+	if s.raw == nil {
 		return true
-	})
-	return err == nil && open
+	}
+	s.open = false
+	return s.raw.Control(s.look) == nil && s.open
 }

@@ -23,14 +23,17 @@ type conn struct {
 	t       *Transport
 	key     key
 	nc, raw net.Conn
+	socket  socket
 	born    time.Time
 	served  int
 
 	idleSince, idleUntil time.Time
+	older                *conn // in the pool
 
-	got    bool   // bytes of an answer came
-	buf    []byte // from buffers; nil while idle
-	r, w   int    // unread part of buf
+	got    bool    // bytes of an answer came
+	pooled *[]byte // from buffers; nil while idle
+	buf    []byte  // *pooled, or a larger one
+	r, w   int     // unread part of buf
 	out    []byte
 	parser h1.ResponseParser
 	chunks h1.ChunkedDecoder
@@ -52,7 +55,8 @@ type conn struct {
 
 func (c *conn) begin(to timeouts, down exchange.Downstream) {
 	c.to, c.down = to, down
-	c.buf, c.r, c.w = *buffers.Get().(*[]byte), 0, 0
+	c.pooled = buffers.Get().(*[]byte)
+	c.buf, c.r, c.w = *c.pooled, 0, 0
 	c.parser.Reset()
 	c.parser.Limit = to.headMax
 	c.chunks.Reset()
@@ -315,11 +319,8 @@ func (c *conn) end(reuse bool) {
 	c.mu.Unlock()
 	reuse = reuse && whole && !broken && c.r == c.w
 	c.down, c.body, c.sent = nil, nil, nil
-	if len(c.buf) == bufSize {
-		b := c.buf
-		buffers.Put(&b)
-	}
-	c.buf = nil
+	buffers.Put(c.pooled)
+	c.pooled, c.buf = nil, nil
 	if cap(c.out) > 4*bufSize {
 		c.out = nil
 	}

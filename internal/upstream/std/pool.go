@@ -16,15 +16,16 @@ type idlePool struct {
 	shards [16]idleShard
 }
 
+// idleShard holds connections in lists by key, the newest first, linked by conn.older.
 type idleShard struct {
 	mu    sync.Mutex
-	conns map[key][]*conn // oldest first
+	conns map[key]*conn
 }
 
 func (p *idlePool) init() {
 	p.seed = maphash.MakeSeed()
 	for i := range p.shards {
-		p.shards[i].conns = map[key][]*conn{}
+		p.shards[i].conns = map[key]*conn{}
 	}
 }
 
@@ -37,28 +38,27 @@ func (p *idlePool) get(k key, now time.Time, l *Limits) *conn {
 	s := p.shard(k)
 	for {
 		s.mu.Lock()
-		list := s.conns[k]
-		if len(list) == 0 {
+		c := s.conns[k]
+		if c == nil {
 			s.mu.Unlock()
 			return nil
 		}
-		c := list[len(list)-1]
-		list[len(list)-1] = nil
-		s.set(k, list[:len(list)-1])
+		s.set(k, c.older)
+		c.older = nil
 		s.mu.Unlock()
 		p.count.Add(-1)
-		if now.Before(c.idleUntil) && (l.Age <= 0 || now.Sub(c.born) < l.Age) && quiet(c.raw) {
+		if now.Before(c.idleUntil) && (l.Age <= 0 || now.Sub(c.born) < l.Age) && c.socket.quiet() {
 			return c
 		}
 		c.close()
 	}
 }
 
-func (s *idleShard) set(k key, list []*conn) {
-	if len(list) == 0 {
+func (s *idleShard) set(k key, newest *conn) {
+	if newest == nil {
 		delete(s.conns, k)
 	} else {
-		s.conns[k] = list
+		s.conns[k] = newest
 	}
 }
 
@@ -80,7 +80,8 @@ func (p *idlePool) put(c *conn, limit int) {
 			return
 		}
 	}
-	s.conns[c.key] = append(s.conns[c.key], c)
+	c.older = s.conns[c.key]
+	s.conns[c.key] = c
 	s.mu.Unlock()
 	if old != nil {
 		old.close()
@@ -91,15 +92,23 @@ func (p *idlePool) put(c *conn, limit int) {
 }
 
 func (s *idleShard) popOldest() *conn {
-	var of key
-	var old *conn
-	for k, list := range s.conns {
-		if old == nil || list[0].idleSince.Before(old.idleSince) {
-			of, old = k, list[0]
+	var old, before *conn
+	for _, newest := range s.conns {
+		var prev *conn
+		c := newest
+		for c.older != nil {
+			prev, c = c, c.older
+		}
+		if old == nil || c.idleSince.Before(old.idleSince) {
+			old, before = c, prev
 		}
 	}
-	if old != nil {
-		s.set(of, append([]*conn(nil), s.conns[of][1:]...))
+	switch {
+	case old == nil:
+	case before == nil:
+		delete(s.conns, old.key)
+	default:
+		before.older = nil
 	}
 	return old
 }
@@ -110,17 +119,20 @@ func (p *idlePool) closeIf(drop func(*conn) bool) {
 		s := &p.shards[i]
 		var gone []*conn
 		s.mu.Lock()
-		for k, list := range s.conns {
-			kept := list[:0]
-			for _, c := range list {
+		for k, c := range s.conns {
+			var newest *conn
+			at := &newest
+			for c != nil {
+				older := c.older
+				c.older = nil
 				if drop(c) {
 					gone = append(gone, c)
 				} else {
-					kept = append(kept, c)
+					*at, at = c, &c.older
 				}
+				c = older
 			}
-			clear(list[len(kept):])
-			s.set(k, kept)
+			s.set(k, newest)
 		}
 		s.mu.Unlock()
 		p.count.Add(-int64(len(gone)))
@@ -131,7 +143,7 @@ func (p *idlePool) closeIf(drop func(*conn) bool) {
 }
 
 func (p *idlePool) sweep(now time.Time) {
-	p.closeIf(func(c *conn) bool { return !now.Before(c.idleUntil) || !quiet(c.raw) })
+	p.closeIf(func(c *conn) bool { return !now.Before(c.idleUntil) || !c.socket.quiet() })
 }
 
 // trim closes connections until no more than limit are left.

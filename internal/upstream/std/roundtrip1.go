@@ -39,6 +39,7 @@ func (t *Transport) roundTrip1(x *exchange.Exchange, target *upstream.Target, a 
 		}
 		a.connected()
 		c = &conn{t: t, key: k, nc: nc, raw: raw, born: time.Now()}
+		c.socket.init(raw)
 	}
 	c.begin(to, x.Down)
 	c.served++

@@ -110,7 +110,7 @@ func TestAnswersWithoutContent(t *testing.T) {
 		if x.Resp.Status != c.status || x.Resp.Length != c.length || x.Resp.Body != nil || x.Try[0].Response < 0 {
 			t.Errorf("%s %q: %+v", c.method, c.reply, x.Resp)
 		}
-		if s := tr.idle.shard(keyOf(target)); len(s.conns[keyOf(target)]) != 1 {
+		if s := tr.idle.shard(keyOf(target)); s.conns[keyOf(target)] == nil {
 			t.Errorf("%s %q: connection was not kept", c.method, c.reply)
 		}
 	}

@@ -298,9 +298,9 @@ func TestS11_2_PoisonedIdleConnectionIsDiscarded(t *testing.T) {
 	k := keyOf(target)
 	s := tr.idle.shard(k)
 	s.mu.Lock()
-	c := s.conns[k][0]
+	c := s.conns[k]
 	s.mu.Unlock()
-	waitFor(t, func() bool { return !quiet(c.raw) })
+	waitFor(t, func() bool { return !c.socket.quiet() })
 	if got := roundTrip(t, tr, get("/"), target); got != "1" {
 		t.Fatalf("second: %q, want the answer of a fresh connection", got)
 	}
@@ -422,7 +422,7 @@ func TestCloseIdleKeepsOnlyWhatIsAccepted(t *testing.T) {
 	if n := tr.idle.count.Load(); n != 1 {
 		t.Errorf("%d idle connections, want 1", n)
 	}
-	if s := tr.idle.shard(keyOf(a)); len(s.conns[keyOf(a)]) != 1 {
+	if s := tr.idle.shard(keyOf(a)); s.conns[keyOf(a)] == nil {
 		t.Error("the accepted one was closed")
 	}
 }
@@ -449,5 +449,74 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 	tr.SetLimits(Limits{Idle: 1})
 	if n := tr.idle.count.Load(); n != 1 {
 		t.Errorf("%d idle connections after the limit fell, want 1", n)
+	}
+}
+
+// echoServer answers requests without looking at them, without allocating.
+func echoServer(t testing.TB) *upstream.Target {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		in, out := make([]byte, 4096), []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok")
+		for {
+			if _, err := c.Read(in); err != nil {
+				return
+			}
+			if _, err := c.Write(out); err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return targetOf(l.Addr())
+}
+
+func TestAnExchangeAllocatesLittle(t *testing.T) {
+	tr := newTransport(t)
+	target := echoServer(t)
+	x := get("/")
+	x.Up.Header.Add("X-A", "b")
+	p := make([]byte, 512)
+	run := func() {
+		x.Try = x.Try[:0]
+		if err := tr.RoundTrip(x, target); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := x.Resp.Body.Read(p); n != 2 || err != io.EOF {
+			t.Fatal(n, err)
+		}
+		x.Resp.Body.Close()
+	}
+	run()
+	// The head's copy and the body's reader.
+	if n := testing.AllocsPerRun(200, run); n > 3 {
+		t.Errorf("%v allocations", n)
+	}
+	tr.Close()
+}
+
+func BenchmarkRoundTrip(b *testing.B) {
+	tr := New(Options{})
+	defer tr.Close()
+	target := echoServer(b)
+	x := get("/")
+	p := make([]byte, 512)
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Try = x.Try[:0]
+		if err := tr.RoundTrip(x, target); err != nil {
+			b.Fatal(err)
+		}
+		x.Resp.Body.Read(p)
+		x.Resp.Body.Close()
 	}
 }

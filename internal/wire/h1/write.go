@@ -105,6 +105,9 @@ func AppendResponseHead(dst []byte, r *exchange.Response, o *ResponseOptions) (_
 		dst = appendFields(dst, &r.Header, skip)
 		return append(dst, '\r', '\n'), FrameNone, false
 	case r.Status < 200 || r.Status == 204:
+		if r.ZeroLength && r.Status == 204 {
+			length = 0 // compat: reference/annotations.md 13, against RFC 9110, 8.6
+		}
 	case r.Status == 304:
 		if r.Length > 0 {
 			length = r.Length
