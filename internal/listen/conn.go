@@ -93,8 +93,8 @@ func (l *Listener) serve(nc net.Conn, b *bound) {
 	l.mu.Lock()
 	delete(l.pending, nc)
 	l.mu.Unlock()
+	l.Counters.Pending.Add(-1)
 	if ready == nil {
-		l.Counters.Pending.Add(-1)
 		return
 	}
 	l.Counters.Handled.Add(1)
@@ -104,16 +104,6 @@ func (l *Listener) serve(nc net.Conn, b *bound) {
 			e = by
 		}
 	}
-	served := false
-	defer func() {
-		if !served {
-			l.Counters.Pending.Add(-1)
-		}
-	}()
-	// The engine counts the connection from here on. Drain looks at both counts, and this one
-	// falls a moment too early rather than never: Wait is asked after Pending.
-	served = true
-	l.Counters.Pending.Add(-1)
 	e.ServeConn(ready, info)
 }
 

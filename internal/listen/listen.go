@@ -91,7 +91,7 @@ type Counters struct {
 	ProxyErrors     atomic.Uint64 // no or a bad PROXY header where one is wanted
 	HandshakeErrors atomic.Uint64
 	PlainOnTLS      atomic.Uint64
-	Pending         atomic.Int64 // accepted, no engine has them yet: nginx's reading
+	Pending         atomic.Int64 // accepted, no engine has them yet
 }
 
 type bound struct {
@@ -127,33 +127,32 @@ func (l *Listener) Bind() error {
 
 // bindError says in one sentence what to do about it.
 func bindError(s Socket, err error) error {
-	cause, hint := err, ""
-	use := ""
-	if s.Flag != "" {
-		port := "8080"
-		if s.TLS {
-			port = "8443"
-		}
-		use = fmt.Sprintf("use --%s %s", s.Flag, port)
-	}
+	cause := err
+	var hints []string
 	switch {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		cause, hint = errors.New("permission denied"), "run as root"
+		cause, hints = errors.New("permission denied"), []string{"run as root"}
 	case errors.Is(err, syscall.EADDRINUSE):
-		cause, hint = errors.New("address already in use"), "stop the process that listens there"
+		cause, hints = errors.New("address already in use"), []string{"stop the process that listens there"}
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		cause, hint, use = errors.New("address is not on this machine"), "listen on one of its own addresses", ""
+		return fmt.Errorf("listen %s: address is not on this machine (listen on one of its own addresses)", s.Addr)
 	default:
 		var op *net.OpError
 		if errors.As(err, &op) {
 			cause = op.Err
 		}
 	}
-	hint = strings.Trim(hint+", or "+use, ", or ")
-	if hint == "" {
+	if s.Flag != "" {
+		port := "8080"
+		if s.TLS {
+			port = "8443"
+		}
+		hints = append(hints, "use --"+s.Flag+" "+port)
+	}
+	if len(hints) == 0 {
 		return fmt.Errorf("listen %s: %w", s.Addr, cause)
 	}
-	return fmt.Errorf("listen %s: %w (%s)", s.Addr, cause, hint)
+	return fmt.Errorf("listen %s: %w (%s)", s.Addr, cause, strings.Join(hints, ", or "))
 }
 
 // Addrs are the addresses bound, in the order of Sockets.
@@ -219,40 +218,48 @@ func (l *Listener) Drain(ctx context.Context) (cut int) {
 		// Failing means that it is closed.
 		_ = c.SetReadDeadline(time.Now().Add(drainFirst))
 	})
-	l.accepts.Wait()
-	done := make(chan struct{})
+	l.Close()
+	// A blocking engine returns when a connection has ended, others once they have adopted it: in
+	// both cases the engines know all connections afterwards.
+	over := make(chan struct{})
 	go func() {
-		defer close(done)
-		<-ctx.Done()
-		l.eachPending(func(c net.Conn) { c.Close() })
+		defer close(over)
+		l.conns.Wait()
 	}()
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Connections on their way to an engine arrive there before the last Wait.
-	for l.Counters.Pending.Load() > 0 && ctx.Err() == nil {
-		t := time.NewTimer(10 * time.Millisecond)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		}
-		t.Stop()
-	}
-	if ctx.Err() != nil {
-		cut += int(l.Counters.Pending.Load())
+	select {
+	case <-over:
+	case <-ctx.Done():
+		l.eachPending(func(c net.Conn) {
+			cut++
+			c.Close()
+		})
 	}
 	for _, e := range l.engines() {
-		cut += e.Wait(inner)
+		cut += e.Wait(ctx)
+	}
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-over:
+	case <-t.C: // what was cut hangs in its handler
 	}
 	return cut
 }
 
 // Close closes the sockets; connections go on.
 func (l *Listener) Close() {
-	for _, b := range l.bound {
-		// Drain may have closed it.
-		_ = b.l.Close()
+	if !l.draining.Load() {
+		l.closeSockets()
 	}
 	l.accepts.Wait()
+	l.closeSockets() // those never served
+}
+
+func (l *Listener) closeSockets() {
+	for _, b := range l.bound {
+		// It may be closed already.
+		_ = b.l.Close()
+	}
 }
 
 // engines are all engines, each once.

@@ -172,7 +172,11 @@ func (c *conn) write(x *exchange.Exchange, b []byte) error {
 // reset makes an end that HTTP/1.0 would take for a whole answer visible as a failure.
 func (c *conn) reset() {
 	nc := c.nc
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
+	for {
+		t, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
 		nc = t.NetConn()
 	}
 	if t, ok := nc.(interface{ SetLinger(int) error }); ok {
