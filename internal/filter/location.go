@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
@@ -57,6 +58,15 @@ func HostOnly(authority string) string {
 	}
 	host, _, _ := strings.Cut(authority, ":")
 	return host
+}
+
+// PortSuffix is ":port" of the listener where use is set and the port is not the scheme's own.
+func PortSuffix(x *exchange.Exchange, use bool) string {
+	port := x.Conn.Port
+	if !use || (x.Req.Scheme == "http" && port == 80) || (x.Req.Scheme == "https" && port == 443) {
+		return ""
+	}
+	return ":" + strconv.Itoa(int(port))
 }
 
 // Joined returns the values of all fields called name joined by ", ", as nginx's $http_name.

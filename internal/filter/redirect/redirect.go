@@ -6,7 +6,6 @@ package redirect
 
 import (
 	"io"
-	"strconv"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/filter"
@@ -52,16 +51,7 @@ func (r *redirect) Request(x *exchange.Exchange) exchange.Verdict {
 		x.Resp.Header.Set("Location", r.To)
 		return v
 	}
-	return filter.Redirect(x, r.Status, x.Req.Scheme, "://", x.Req.Host, PortSuffix(x, r.UsePort), r.To)
-}
-
-// PortSuffix is ":port" of the listener where use is set and the port is not the scheme's own.
-func PortSuffix(x *exchange.Exchange, use bool) string {
-	port := x.Conn.Port
-	if !use || (x.Req.Scheme == "http" && port == 80) || (x.Req.Scheme == "https" && port == 443) {
-		return ""
-	}
-	return ":" + strconv.Itoa(int(port))
+	return filter.Redirect(x, r.Status, x.Req.Scheme, "://", x.Req.Host, filter.PortSuffix(x, r.UsePort), r.To)
 }
 
 // text is content held in a string.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/filter"
-	"github.com/lintel-ingress/lintel/internal/filter/redirect"
 )
 
 // Rewrite replaces From by To; the zero value does nothing.
@@ -155,7 +154,7 @@ func (e *edit) rewriteRedirect(x *exchange.Exchange) {
 		v = e.Redirect.To + v[len(e.Redirect.From):]
 		// compat: nginx makes a Location it rewrote absolute, one it only passes on not.
 		if strings.HasPrefix(v, "/") && !e.Relative {
-			v = x.Req.Scheme + "://" + x.Req.Host + redirect.PortSuffix(x, e.UsePort) + v
+			v = x.Req.Scheme + "://" + x.Req.Host + filter.PortSuffix(x, e.UsePort) + v
 		}
 		h.Set("Location", v)
 	}

@@ -8,6 +8,7 @@ package rewrite
 
 import (
 	"strings"
+	"sync"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/expr"
@@ -68,29 +69,31 @@ var (
 
 // Request makes the new target. One that climbs out of where it should be gets 400 (S4.4).
 func (r *rewrite) Request(x *exchange.Exchange) exchange.Verdict {
-	var buf, out [512]byte
-	path := r.to.Append(buf[:0], x)
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	path := r.to.Append((*buf)[:0], x)
 	if len(path) > maxTarget {
 		return x.Reply(414)
 	}
-	quoted := strings.IndexByte(rawPath(x.Req.Target), '%') >= 0
-	if r.redirect {
-		b := escape(out[:0], path, quoted)
-		if x.Req.Query != "" {
-			b = append(append(b, '?'), x.Req.Query...)
-		}
-		return filter.Redirect(x, 302, string(b))
-	}
-	if climbs(path) {
+	if !r.redirect && climbs(path) {
 		return x.Reply(400)
 	}
-	b := escape(out[:0], path, quoted)
+	quoted := strings.IndexByte(rawPath(x.Req.Target), '%') >= 0
+	b := escape(path, path, quoted)
 	if x.Req.Query != "" {
 		b = append(append(b, '?'), x.Req.Query...)
 	}
-	slot.Of(x).target = string(b)
+	*buf = b[:0]
+	target := string(b[len(path):])
+	if r.redirect {
+		return filter.Redirect(x, 302, target)
+	}
+	slot.Of(x).target = target
 	return exchange.Continue
 }
+
+// buffers hold the path before and after it is escaped, one behind the other.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Upstream puts the new target in.
 func (r *rewrite) Upstream(x *exchange.Exchange) {

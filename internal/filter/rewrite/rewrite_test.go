@@ -116,3 +116,23 @@ func FuzzS4_4_NoDotSegmentLeavesTheRewrite(f *testing.F) {
 		}
 	})
 }
+
+func TestRewriteAllocatesTheTargetOnly(t *testing.T) {
+	f, err := Config{To: "/$2"}.Build(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := exchange.Acquire()
+	defer x.Release()
+	x.Req.Target, x.Req.Path, x.Req.Query = "/foo/bar%20x?y=1", "/foo/bar x", "y=1"
+	x.Captures = append(x.Captures[:0], "/foo/bar x", "/", "bar x")
+	if n := testing.AllocsPerRun(100, func() {
+		f.(filter.OnRequest).Request(x)
+		f.(filter.OnUpstream).Upstream(x)
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
+	if x.Up.Target != "/bar%20x?y=1" {
+		t.Errorf("target %q", x.Up.Target)
+	}
+}
