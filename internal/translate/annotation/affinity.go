@@ -33,7 +33,7 @@ var sessionName = Declare(Spec[string]{
 	Name: "session-cookie-name",
 	Grammar: MapText(Basic, "a cookie name of letters, digits and - . _ ~", func(s string) (string, error) {
 		if !ValidHeaderName(s) {
-			return "", errSyntax
+			return "", ErrSyntax
 		}
 		return s, nil
 	}),
@@ -71,7 +71,7 @@ var cookieSeconds = Grammar[int]{
 	Parse: func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || strconv.Itoa(n) != s {
-			return 0, errSyntax
+			return 0, ErrSyntax
 		}
 		return n, nil
 	},
@@ -179,7 +179,7 @@ func defaultCookiePath(c *RouteContext) string {
 		// compat: the text of the expression is the cookie's path, which no browser sends back.
 		c.Report("affinity", diag.Diagnostic{
 			Code: diag.SecurityAdvice, Severity: diag.Warning,
-			Message: "the cookie's path is the regular expression " + quote(c.Path) + ", which is no path of a request: browsers will not send the cookie",
+			Message: "the cookie's path is the regular expression " + Quote(c.Path) + ", which is no path of a request: browsers will not send the cookie",
 			Hint:    "set session-cookie-path",
 		})
 	}

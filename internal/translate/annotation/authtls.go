@@ -75,7 +75,7 @@ var authTLSMatchCN = Declare(Spec[string]{
 	Name: "auth-tls-match-cn",
 	Grammar: MapText(Any, "CN= and a regular expression", func(s string) (string, error) {
 		if !strings.HasPrefix(s, "CN=") {
-			return "", errSyntax
+			return "", ErrSyntax
 		}
 		if err := checkText(s, false); err != nil {
 			return "", err
@@ -191,7 +191,7 @@ func clientCA(o Objects, global func(string) (string, bool), namespace string, v
 	if !ok {
 		text, _ := v.Raw("auth-tls-secret")
 		return config.CertID{}, &diag.Diagnostic{
-			Code: diag.AnnotationValue, Message: quote(text) + " is not namespace/name", Hint: "write the namespace in front",
+			Code: diag.AnnotationValue, Message: Quote(text) + " is not namespace/name", Hint: "write the namespace in front",
 		}
 	}
 	to, err := ref.Resolve(namespace, crossNamespace(global))
@@ -277,7 +277,7 @@ func checkCRL(text []byte) error {
 func certProblem(err error) string {
 	s := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "tls: "), "x509: ")
 	if !ValidHeaderValue(s) {
-		return fmt.Sprintf("%q", clip(s))
+		return fmt.Sprintf("%q", Clip(s))
 	}
-	return clip(s)
+	return Clip(s)
 }

@@ -141,7 +141,7 @@ var _ = register(Feature{
 			pattern, _ := canaryHeaderPattern.Get(c.Values)
 			c.Report("canary-by-header-pattern", diag.Diagnostic{
 				Code: diag.RegexInvalid, Severity: diag.Warning, Effect: diag.Ignored,
-				Message: quote(pattern) + " is no regular expression and matches nothing: " + CheckRegex(pattern).Error(),
+				Message: Quote(pattern) + " is no regular expression and matches nothing: " + CheckRegex(pattern).Error(),
 				Hint:    "lookaround, back-references and possessive quantifiers are not supported",
 			})
 		}

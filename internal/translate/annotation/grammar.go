@@ -364,8 +364,3 @@ func parseRef(s string, full bool) (Ref, error) {
 	}
 	return Ref{ns, name}, nil
 }
-
-var errSyntax = ErrSyntax
-
-func quote(s string) string { return Quote(s) }
-func clip(s string) string  { return Clip(s) }

@@ -78,13 +78,13 @@ func parseRetry(s string) (retryWhen, error) {
 		case w == "off":
 			off = true
 		default:
-			return retryWhen{}, errSyntax
+			return retryWhen{}, ErrSyntax
 		}
 	}
 	if off {
 		r = retryWhen{}
 	} else if r == (retryWhen{}) {
-		return r, errSyntax
+		return r, ErrSyntax
 	}
 	return r, nil
 }

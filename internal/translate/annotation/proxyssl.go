@@ -98,11 +98,11 @@ var proxySSLProtocols = Declare(Spec[tlsVersions]{
 						v[0] = tls.VersionTLS13
 					}
 				default:
-					return v, errSyntax
+					return v, ErrSyntax
 				}
 			}
 			if v[0] == 0 {
-				return v, errSyntax
+				return v, ErrSyntax
 			}
 			return v, nil
 		},
