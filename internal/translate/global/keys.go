@@ -215,7 +215,6 @@ var (
 		Doc: "How many requests a connection to an endpoint may carry.",
 	})
 	retryNonIdempotent = boolean(groupUpstream, "retry-non-idempotent", false, "Whether POST, LOCK and PATCH are retried as others.")
-	sslLocationOnly    = boolean(groupUpstream, "proxy-ssl-location-only", false, "Without meaning in lintel, where proxy-ssl-* always belong to the route.")
 )
 
 // Redirects.

@@ -103,6 +103,7 @@ var noEffectKeys = []Info{
 	{Name: "http2-max-header-size", Group: groupClient, Doc: "nginx ignores it since 1.19.7; use large-client-header-buffers"},
 	{Name: "http2-max-requests", Group: groupClient, Doc: "nginx ignores it since 1.19.7; use keep-alive-requests"},
 	{Name: "grpc-buffer-size-kb", Group: groupUpstream, Doc: "buffers grow as needed"},
+	{Name: "proxy-ssl-location-only", Group: groupUpstream, Doc: "in lintel proxy-ssl-* always belong to the route"},
 	{Name: "ssl-dh-param", Group: groupTLS, Doc: "lintel offers no DHE suites"},
 	{Name: "ssl-session-cache-size", Group: groupTLS, Doc: "sessions are resumed with tickets, which need no cache"},
 	{Name: "ssl-buffer-size", Group: groupTLS, Doc: "records are sized as the connection goes"},
