@@ -46,7 +46,7 @@ observe/accesslog    : exchange expr config observe
 observe/metrics      : exchange config observe                | github.com/prometheus/client_golang
 status               : object diag observe                    | k8s.io/client-go k8s.io/api k8s.io/apimachinery k8s.io/klog github.com/go-logr/logr
 admin                : observe diag                           | net/http github.com/prometheus/client_golang
-check                : source/dir object diag translate config router expr filter filter/* source dataplane exchange translate/*
+check                : source/dir object diag translate config router expr filter filter/* source dataplane exchange translate/* wire/h1 | k8s.io/apimachinery
 app                  : *                                      | * net/http reflect
 
 # Test support, tools and commands.

@@ -29,7 +29,7 @@ func (d Diagnostic) String() string {
 	if key, ok := mapKey(d.Field); ok && !strings.Contains(d.Message, key) {
 		subject = key + ": "
 	}
-	return place + ": " + d.Severity.String() + ": " + printable(subject+d.Message) + " [" + string(d.Code) + "]"
+	return place + ": " + d.Severity.String() + ": " + Printable(subject+d.Message) + " [" + string(d.Code) + "]"
 }
 
 // mapKey returns the last element of a field path like metadata.annotations[x/limit-rps]: limit-rps.
@@ -52,20 +52,20 @@ func WriteText(w io.Writer, ds []Diagnostic, lines Lines) error {
 		b.WriteByte('\n')
 		excerpt(&b, d, lines)
 		if d.Object != (Ref{}) && d.Object.Kind != "File" && (d.Pos.File != "" || d.Field != "") {
-			b.WriteString("      in " + printable(d.Object.String()))
+			b.WriteString("      in " + Printable(d.Object.String()))
 			if d.Field != "" {
-				b.WriteString(", " + printable(d.Field))
+				b.WriteString(", " + Printable(d.Field))
 			}
 			b.WriteByte('\n')
 		}
 		if d.Value != "" && d.Value != redacted && !strings.Contains(d.Message, d.Value) {
-			b.WriteString("      found: " + printable(Clip(d.Value, maxExcerpt)) + "\n")
+			b.WriteString("      found: " + Printable(Clip(d.Value, maxExcerpt)) + "\n")
 		}
 		for _, r := range d.Related {
-			b.WriteString("      see: " + printable(r.String()) + "\n")
+			b.WriteString("      see: " + Printable(r.String()) + "\n")
 		}
 		if d.Hint != "" {
-			b.WriteString("      hint: " + printable(d.Hint) + "\n")
+			b.WriteString("      hint: " + Printable(d.Hint) + "\n")
 		}
 		if e := d.Effect.String(); e != "" {
 			b.WriteString("      meanwhile: " + e + "\n")
@@ -89,14 +89,14 @@ func excerpt(b *strings.Builder, d Diagnostic, lines Lines) {
 		text = string([]rune(text)[:maxExcerpt-1]) + "…"
 	}
 	number := strconv.Itoa(d.Pos.Line)
-	fmt.Fprintf(b, "%5s | %s\n", number, printable(text))
+	fmt.Fprintf(b, "%5s | %s\n", number, Printable(text))
 	if col <= utf8.RuneCountInString(text)+1 {
 		fmt.Fprintf(b, "      | %s^\n", strings.Repeat(" ", col-1))
 	}
 }
 
-// printable escapes control characters, so that a value cannot move a terminal's cursor.
-func printable(s string) string {
+// Printable escapes control characters in s, so that a value cannot move a terminal's cursor.
+func Printable(s string) string {
 	if !strings.ContainsFunc(s, control) && utf8.ValidString(s) {
 		return s
 	}
