@@ -14,14 +14,14 @@ type socket struct {
 	raw  syscall.RawConn // nil: not a socket, a test's pipe
 	poll [1]unix.PollFd
 	open bool
-	look func(fd uintptr) bool
+	look func(fd uintptr)
 }
 
 func (s *socket) init(c net.Conn) {
 	if sc, ok := c.(syscall.Conn); ok {
 		s.raw, _ = sc.SyscallConn() // an error leaves nil, as for what is not a socket
 	}
-	s.look = func(fd uintptr) bool {
+	s.look = func(fd uintptr) {
 		s.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
 		for {
 			n, err := unix.Poll(s.poll[:], 0)
@@ -29,7 +29,7 @@ func (s *socket) init(c net.Conn) {
 				continue
 			}
 			s.open = err == nil && n == 0
-			return true
+			return
 		}
 	}
 }

@@ -507,6 +507,7 @@ func TestAnExchangeAllocatesLittle(t *testing.T) {
 func BenchmarkRoundTrip(b *testing.B) {
 	tr := New(Options{})
 	defer tr.Close()
+	tr.SetLimits(Limits{Idle: 1})
 	target := echoServer(b)
 	x := get("/")
 	p := make([]byte, 512)
