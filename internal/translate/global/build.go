@@ -26,12 +26,13 @@ import (
 func Build(data map[string]string, objects annotation.Objects) (*config.Global, []diag.Diagnostic) {
 	r := &reader{data: data, values: map[string]any{}}
 	r.read()
+	trust := r.networks("proxy-real-ip-cidr", trusted.get(r))
 	g := &config.Global{
 		RejectHandshake: rejectHandshake.get(r),
 
 		ProxyProtocol:        useProxyProtocol.get(r),
 		ProxyProtocolTimeout: proxyProtocolTimeout.get(r),
-		ProxyProtocolTrusted: trusted.get(r),
+		ProxyProtocolTrusted: trust,
 
 		KeepAlive:          keepAlive.get(r),
 		KeepAliveRequests:  keepAliveRequests.get(r),
@@ -71,7 +72,7 @@ func Build(data map[string]string, objects annotation.Objects) (*config.Global, 
 	r.tls(g)
 	r.log(g)
 	r.filters(g, objects)
-	r.advise()
+	r.advise(trust)
 	redact(r.diags)
 	return g, r.diags
 }
@@ -150,7 +151,7 @@ func (r *reader) filters(g *config.Global, objects annotation.Objects) {
 	forwarded := useForwarded.get(r)
 	g.Filters = append(g.Filters,
 		realip.Config{
-			Trusted: trusted.get(r), Proxy: g.ProxyProtocol,
+			Trusted: g.ProxyProtocolTrusted, Proxy: g.ProxyProtocol,
 			Walk: forwarded || enableRealIP.get(r), Header: forHeader.get(r),
 			Forwarded: forwarded, ForwardedFromAll: forwarded && !trusted.set(r),
 		},
@@ -190,17 +191,22 @@ func (r *reader) filters(g *config.Global, objects annotation.Objects) {
 	}
 }
 
-// blocks makes the lists of refused clients. One item that cannot be read costs only itself.
-func (r *reader) blocks() block.Config {
-	var b block.Config
-	for _, item := range blockCIDRs.get(r) {
+// networks reads a list item by item.
+func (r *reader) networks(key string, items []string) (out filter.Prefixes) {
+	for _, item := range items {
 		p, err := annotation.ParsePrefix(item)
 		if err != nil {
-			r.dropped("block-cidrs", item, "is neither address nor network")
+			r.dropped(key, item, "is neither address nor network")
 			continue
 		}
-		b.Networks = append(b.Networks, p)
+		out = append(out, p)
 	}
+	return out
+}
+
+// blocks makes the lists of refused clients. One item that cannot be read costs only itself.
+func (r *reader) blocks() block.Config {
+	b := block.Config{Networks: r.networks("block-cidrs", blockCIDRs.get(r))}
 	patterns := func(key string, items []string) (out []string) {
 		for _, item := range items {
 			if re, err := block.Pattern(item); err != nil || (re != nil && len(item) > annotation.MaxPattern) {
@@ -217,9 +223,9 @@ func (r *reader) blocks() block.Config {
 }
 
 // advise warns of settings that work and are dangerous (security.md S5.1).
-func (r *reader) advise() {
+func (r *reader) advise(trust filter.Prefixes) {
 	trustsAll := false
-	for _, p := range trusted.get(r) {
+	for _, p := range trust {
 		if p.Bits() == 0 && (p.Addr() == netip.IPv4Unspecified() || p.Addr() == netip.IPv6Unspecified()) {
 			trustsAll = true
 		}

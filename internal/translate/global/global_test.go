@@ -133,7 +133,7 @@ func TestValuesAreReadAsTheOriginalReadsThem(t *testing.T) {
 func TestS10_3_BadValueKeepsItsDefaultAndTheOthersApply(t *testing.T) {
 	for key, bad := range map[string]string{
 		"keep-alive": "soon", "keep-alive-requests": "-1", "use-http2": "yes", "large-client-header-buffers": "8k", "ssl-protocols": "TLSv9",
-		"proxy-real-ip-cidr": "10.0.0.0/8,x", "http-redirect-code": "303", "hsts-max-age": "long", "annotations-risk-level": "hihg",
+		"http-redirect-code": "303", "hsts-max-age": "long", "annotations-risk-level": "hihg",
 		"proxy-body-size": "1 TB", "ssl-redirect": "on", "gzip-level": "12", "gzip-disable": "(", "forwarded-for-header": "X For",
 		"proxy-protocol-header-timeout": "-5s", "limit-conn-zone-variable": "$nothing_such",
 	} {
@@ -191,6 +191,16 @@ func TestS5_1_TrustingEverybodyIsWarnedOf(t *testing.T) {
 	}
 	if c := g.Filters[0].(realip.Config); c.ForwardedFromAll || len(c.Trusted) != 2 {
 		t.Errorf("real-ip %+v", c)
+	}
+}
+
+// A list of trusted proxies that cannot be read must not leave everybody trusted.
+func TestBadTrustedNetworksBelieveFewer(t *testing.T) {
+	for text, want := range map[string]int{"10.0.0.0/8,x": 1, "nonsense": 0, "10.0.0.0/8, 2001:db8::/32": 2} {
+		g, _ := Build(map[string]string{"use-forwarded-headers": "true", "proxy-real-ip-cidr": text}, nil)
+		if c := g.Filters[0].(realip.Config); len(c.Trusted) != want || c.ForwardedFromAll {
+			t.Errorf("%q: %+v", text, c)
+		}
 	}
 }
 

@@ -35,6 +35,9 @@ var list = annotation.Grammar[[]string]{
 	},
 }
 
+// networkList is a list of addresses and networks, each of which is looked at on its own.
+var networkList = annotation.Grammar[[]string]{Syntax: annotation.CIDRs.Syntax, Parse: list.Parse}
+
 // networks is a list of addresses and networks; one bad item makes all of it invalid.
 var networks = func() annotation.Grammar[filter.Prefixes] {
 	g := annotation.CIDRs

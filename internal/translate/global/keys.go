@@ -101,10 +101,9 @@ var (
 	})
 	fullFor = boolean(groupHeaders, "compute-full-forwarded-for", false,
 		"Whether X-Forwarded-For is the chain the client sent with the peer's address behind it, instead of the client's address alone. Needs use-forwarded-headers.")
-	trusted = declare(Spec[filter.Prefixes]{
-		Name: "proxy-real-ip-cidr", Group: groupHeaders, Grammar: networks, Shown: "0.0.0.0/0",
-		Default: filter.Prefixes{netip.PrefixFrom(netip.AddrFrom4([4]byte{}), 0)},
-		Doc:     "The networks of the proxies in front. The default believes every IPv4 address.",
+	trusted = declare(Spec[[]string]{
+		Name: "proxy-real-ip-cidr", Group: groupHeaders, Grammar: networkList, Default: []string{"0.0.0.0/0"}, Shown: "0.0.0.0/0",
+		Doc: "The networks of the proxies in front. The default believes every IPv4 address. An item that cannot be read is left out, so that fewer are believed, not more.",
 	})
 	useProxyProtocol = boolean(groupHeaders, "use-proxy-protocol", false,
 		"Whether connections begin with a PROXY header (version 1 or 2). Connections without one are closed.")
