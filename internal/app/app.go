@@ -42,6 +42,7 @@ type App struct {
 	status   *status.Status
 	access   *accesslog.Log
 	front    *front
+	operators
 	ready    chan struct{}
 	draining chan struct{} // closed when shutdown begins
 }
@@ -78,9 +79,8 @@ func newApp(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
 	}
 	a.pipeline = newPipeline(log, a.snapshot, newBuilder, a.world, a.sources)
 	a.world.ledger.Subscribe(a.logFindings)
-	if a.front, err = newFront(&o, a.world, log); err != nil {
-		return nil, err
-	}
+	a.front = newFront(&o, a.world, log)
+	a.world.metrics.SetSources(a.metricSources())
 	return a, nil
 }
 
@@ -188,16 +188,22 @@ func (a *App) logFindings(appeared, gone []diag.Diagnostic) {
 // accepting and connections end after what they are doing; what is left at the end of the
 // worker-shutdown-timeout is closed. It returns nil after a clean end.
 func (a *App) Run(ctx context.Context) error {
-	if err := a.front.bind(); err != nil {
+	if err := a.front.listener.Bind(); err != nil {
 		return err
 	}
-	defer a.front.close()
+	defer a.front.listener.Close()
+	if err := a.bindOperators(); err != nil {
+		return err
+	}
 	defer a.world.transport.Close()
 	base := context.WithoutCancel(ctx)
 	logs := newGroup(base) // ends last
 	logs.goes("access log", a.access.Run)
 	g := newGroup(base)
 	g.goes("health and metrics", a.serveAdmin)
+	if a.operators.profiles != nil {
+		g.goes("profiles", a.serveProfiles)
+	}
 	g.goes("pools", a.world.registry.Run)
 	g.goes("pipeline", a.pipeline.run)
 	for _, s := range a.sources {
@@ -209,7 +215,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	select {
 	case <-a.pipeline.ready:
-		a.front.serve()
+		a.front.listener.Serve()
 		close(a.ready)
 		a.log.Info("serving", "http", a.opts.HTTPPort, "https", a.opts.HTTPSPort, "table", a.world.plane.String())
 		select {
@@ -242,7 +248,7 @@ func (a *App) shutdown(orderly bool, writers *group) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if cut := a.front.drain(end); cut > 0 {
+	if cut := a.front.listener.Drain(end); cut > 0 {
 		a.log.Warn("connections cut at the end of the drain", "count", cut)
 	}
 	err := <-done

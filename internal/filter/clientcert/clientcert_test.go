@@ -127,7 +127,7 @@ func TestS9_2_HandshakeForAnotherHostIsMisdirected(t *testing.T) {
 	}{
 		{"SNI without policy, Host with", on, "", "open.test", 421},
 		{"SNI of another policy", on, "other.test", "other.test", 421},
-		{"SNI with policy, Host without", Config{}, "mtls.test", "mtls.test", 421},
+		{"SNI with policy, Host without", Config{}, "mtls.test", "mtls.test", 0},
 		{"no SNI and no certificate", on, "", "", 400},
 		{"both without", Config{}, "", "open.test", 0},
 		{"no SNI on an open host", Config{}, "", "", 0},
