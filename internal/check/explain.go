@@ -511,7 +511,7 @@ func (w *World) backends(a *Answer, r *config.Route) {
 		notes = append(notes, "affinity "+f.Affinity.Mode+" by cookie "+f.Affinity.Cookie)
 	}
 	notes = append(notes, fmt.Sprintf("timeouts connect %v, send %v, read %v", f.Connect, f.Send, f.Read),
-		fmt.Sprintf("%s on %s", plural(max(f.Retry.Tries, 1), "try"), cmp.Or(f.Retry.On.String(), "nothing")))
+		fmt.Sprintf("%s, again on %s", plural(max(f.Retry.Tries, 1), "attempt"), cmp.Or(f.Retry.On.String(), "nothing")))
 	add("backend", f.Pool, notes...)
 	if c := f.Canary; c != nil {
 		var when []string
