@@ -113,16 +113,19 @@ func (s *Source) Run(ctx context.Context, to source.Sink) error {
 	}
 	began := time.Now()
 	changes, dirs := st.scan()
-	w.follow(dirs, s.log)
+	fresh := w.follow(dirs, s.log)
 	if len(changes) > 0 {
 		to.Apply(changes)
 	}
 	to.Synced(s.Name())
-	// What was written between the scan and the watch is found by looking again.
 	again := time.NewTimer(lookMin)
 	defer again.Stop()
 	wake := func(took time.Duration) {
 		again.Reset(min(max(100*took, lookMin), lookMax))
+		if fresh {
+			// What was written between the scan and the watch is found by looking again.
+			again.Reset(lookMin)
+		}
 		if t := st.wait(); !t.IsZero() {
 			again.Reset(max(time.Until(t), time.Millisecond))
 		}
@@ -148,14 +151,14 @@ func (s *Source) Run(ctx context.Context, to source.Sink) error {
 		if len(touched) == 0 && !all {
 			continue
 		}
-		began := time.Now()
+		began, fresh = time.Now(), false
 		changes, done := []object.Change(nil), false
 		if !all {
 			changes, done = st.rescan(touched)
 		}
 		if !done {
 			changes, dirs = st.scan()
-			w.follow(dirs, s.log)
+			fresh = w.follow(dirs, s.log)
 		}
 		if len(changes) > 0 {
 			to.Apply(changes)
@@ -203,10 +206,10 @@ func (w *watcher) errors() <-chan error {
 }
 
 // follow watches dirs and no others. A directory that was replaced by another of
-// its name is watched anew.
-func (w *watcher) follow(dirs map[string]fs.FileInfo, log *slog.Logger) {
+// its name is watched anew. It reports whether it began to watch one.
+func (w *watcher) follow(dirs map[string]fs.FileInfo, log *slog.Logger) (fresh bool) {
 	if w == nil {
-		return
+		return false
 	}
 	for d, info := range w.dirs {
 		if now, ok := dirs[d]; !ok || !os.SameFile(now, info) {
@@ -228,7 +231,9 @@ func (w *watcher) follow(dirs map[string]fs.FileInfo, log *slog.Logger) {
 			continue
 		}
 		w.dirs[d] = info
+		fresh = true
 	}
+	return fresh
 }
 
 // note puts the file e is about into touched. It reports whether everything must be looked at.
