@@ -30,6 +30,8 @@ type Intended struct {
 	What    string `yaml:"what"`
 	Here    string `yaml:"here"` // what lintel must answer instead; default: anything
 	Reason  string `yaml:"reason"`
+	// Sometimes is set where chance decides whether it differs; such an entry may cover nothing.
+	Sometimes bool `yaml:"sometimes"`
 
 	used bool
 }
@@ -89,7 +91,7 @@ func (l *Lists) Unintended(suite, name, request string, found []Difference) []Di
 func (l *Lists) Unused(suite string, all, ran []string) []*Intended {
 	var out []*Intended
 	for _, e := range l.Intended {
-		if e.Suite != suite || e.used {
+		if e.Suite != suite || e.used || e.Sometimes {
 			continue
 		}
 		complete, any := true, false
