@@ -71,7 +71,7 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetArgs(args)
-	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), echoCommand(),
+	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), checkCommand(stdout), explainCommand(stdout), echoCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, "lintel "+version) }})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()

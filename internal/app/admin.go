@@ -7,11 +7,13 @@ import (
 	"net"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lintel-ingress/lintel/internal/admin"
 	"github.com/lintel-ingress/lintel/internal/certs"
+	"github.com/lintel-ingress/lintel/internal/check"
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/observe/metrics"
 )
@@ -46,6 +48,7 @@ func (a *App) serveAdmin(ctx context.Context) error {
 		Metrics:     promhttp.HandlerFor(a.world.metrics.Registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		Table:       func(w io.Writer) error { return a.Table().WriteText(w) },
 		Diagnostics: a.Diagnostics,
+		Explain:     a.explain,
 		Build:       admin.Build{Release: a.opts.Version, Repository: repository},
 		Log:         a.log,
 	})
@@ -54,6 +57,42 @@ func (a *App) serveAdmin(ctx context.Context) error {
 
 func (a *App) serveProfiles(ctx context.Context) error {
 	return admin.ServeProfiles(ctx, a.operators.profiles, a.log)
+}
+
+// explain answers a question from what is served now.
+func (a *App) explain(w io.Writer, q admin.Question) error {
+	world := &check.World{
+		Table:    a.Table(),
+		Pool:     a.world.poolState,
+		Object:   a.snapshot.Object,
+		Findings: a.Diagnostics,
+		Prefix:   a.opts.AnnotationsPrefix,
+	}
+	answer, err := world.Explain(check.Question{Method: q.Method, URL: q.URL, Header: q.Header})
+	if err != nil {
+		return err
+	}
+	if q.JSON {
+		return answer.WriteJSON(w)
+	}
+	return answer.WriteText(w)
+}
+
+// poolState describes a pool as it is now.
+func (w *world) poolState(id config.PoolID) check.PoolState {
+	info, ok := w.registry.Describe(id)
+	if !ok {
+		return check.PoolState{Problem: "no such pool"}
+	}
+	s := check.PoolState{Source: info.Source, Problem: info.Problem}
+	for _, e := range info.Endpoints {
+		text := e.Addr.String()
+		if e.Suspect > 0 {
+			text += fmt.Sprintf(" [refused connections; asked last for %s]", e.Suspect.Round(100*time.Millisecond))
+		}
+		s.Endpoints = append(s.Endpoints, text)
+	}
+	return s
 }
 
 func closed(c <-chan struct{}) bool {

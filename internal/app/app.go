@@ -8,7 +8,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/lintel-ingress/lintel/internal/config"
@@ -63,7 +61,7 @@ func newApp(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
 	if err := a.chooseSource(); err != nil {
 		return nil, err
 	}
-	to, err := a.translation()
+	to, err := o.Translation()
 	if err != nil {
 		return nil, err
 	}
@@ -138,26 +136,6 @@ func (a *App) newStatus(client kubernetes.Interface) *status.Status {
 		so.ConfigMaps = []object.Key{{Kind: object.KindConfigMap, Namespace: ns, Name: name}}
 	}
 	return status.New(so)
-}
-
-// translation are the options of package translate.
-func (a *App) translation() (translate.Options, error) {
-	o := &a.opts
-	to := translate.DefaultOptions()
-	to.ControllerClass, to.IngressClass, to.ByName, to.WithoutClass = o.ControllerClass, o.IngressClass, o.IngressClassByName, o.WatchIngressWithoutClass
-	to.WatchNamespace, to.DisableCatchAll, to.AnnotationsPrefix = o.WatchNamespace, o.DisableCatchAll, o.AnnotationsPrefix
-	to.EnableAnnotationValidation, to.DeepInspect = o.AnnotationValidation, o.DeepInspect
-	to.DefaultBackendService, to.DefaultSSLCertificate, to.ConfigMap = o.DefaultBackendService, o.DefaultSSLCertificate, o.ConfigMap
-	to.DisableExternalName, to.TopologyAware = o.DisableExternalName, o.TopologyAware
-	to.HTTPPort, to.HTTPSPort, to.HealthPath = o.HTTPPort, o.HTTPSPort, o.HealthPath
-	if o.WatchNamespaceSelector != "" {
-		sel, err := labels.Parse(o.WatchNamespaceSelector)
-		if err != nil {
-			return to, fmt.Errorf("--watch-namespace-selector=%q: %w", o.WatchNamespaceSelector, err)
-		}
-		to.NamespaceSelector = sel
-	}
-	return to, nil
 }
 
 // Ready is closed once the first table serves.

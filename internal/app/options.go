@@ -6,6 +6,10 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/lintel-ingress/lintel/internal/translate"
 )
 
 // Options are the settings of a controller process that do not change while it runs. The
@@ -115,4 +119,23 @@ func (o *Options) Check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Translation are the options of package translate.
+func (o *Options) Translation() (translate.Options, error) {
+	to := translate.DefaultOptions()
+	to.ControllerClass, to.IngressClass, to.ByName, to.WithoutClass = o.ControllerClass, o.IngressClass, o.IngressClassByName, o.WatchIngressWithoutClass
+	to.WatchNamespace, to.DisableCatchAll, to.AnnotationsPrefix = o.WatchNamespace, o.DisableCatchAll, o.AnnotationsPrefix
+	to.EnableAnnotationValidation, to.DeepInspect = o.AnnotationValidation, o.DeepInspect
+	to.DefaultBackendService, to.DefaultSSLCertificate, to.ConfigMap = o.DefaultBackendService, o.DefaultSSLCertificate, o.ConfigMap
+	to.DisableExternalName, to.TopologyAware = o.DisableExternalName, o.TopologyAware
+	to.HTTPPort, to.HTTPSPort, to.HealthPath = o.HTTPPort, o.HTTPSPort, o.HealthPath
+	if o.WatchNamespaceSelector != "" {
+		sel, err := labels.Parse(o.WatchNamespaceSelector)
+		if err != nil {
+			return to, fmt.Errorf("--watch-namespace-selector=%q: %w", o.WatchNamespaceSelector, err)
+		}
+		to.NamespaceSelector = sel
+	}
+	return to, nil
 }
