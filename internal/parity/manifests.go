@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func (b *builder) build() error {
 	if err := b.add(b.suite.Manifests); err != nil {
 		return err
 	}
-	for _, c := range b.suite.Cases {
+	for _, c := range append(slices.Clone(b.suite.Extra), b.suite.Cases...) {
 		if err := b.addCase(c); err != nil {
 			return fmt.Errorf("case %s: %w", c.Name, err)
 		}

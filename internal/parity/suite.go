@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,6 +25,7 @@ type Suite struct {
 	Private   bool              `yaml:"private"`  // each case gets Services of its own
 	NoReady   bool              `yaml:"no_ready"` // connections start with a PROXY header
 	Cases     []*Case           `yaml:"cases"`
+	Extra     []*Case           `yaml:"-"` // objects only
 }
 
 // Case is some Ingresses and the requests to them.
@@ -109,8 +111,26 @@ type Request struct {
 	Ignore    []string       `yaml:"ignore"` // what is not compared
 }
 
-// LoadSuite reads a case file.
+// LoadSuite reads a case file, and adds the objects of the file of the same name in the
+// directory extra beside the one of the cases, where there is one: what cases need and the
+// record does not hold.
 func LoadSuite(p *Place, file string) (*Suite, error) {
+	s, err := loadSuite(p, file)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := loadSuite(p, filepath.Join(filepath.Dir(filepath.Dir(file)), "extra", filepath.Base(file)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.Extra = extra.Cases
+	return s, nil
+}
+
+func loadSuite(p *Place, file string) (*Suite, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
