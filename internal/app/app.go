@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -46,9 +47,10 @@ type App struct {
 }
 
 // New prepares an App: it reads no object and opens no socket yet. stdout takes the access log.
-func New(o Options, log *slog.Logger) (*App, error) { return newApp(o, log, os.Stdout) }
+func New(o Options, log *slog.Logger) (*App, error) { return NewWithOutput(o, log, os.Stdout) }
 
-func newApp(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
+// NewWithOutput is New with another place for the access log of standard output.
+func NewWithOutput(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
@@ -140,6 +142,18 @@ func (a *App) newStatus(client kubernetes.Interface) *status.Status {
 
 // Ready is closed once the first table serves.
 func (a *App) Ready() <-chan struct{} { return a.ready }
+
+// Addresses are those bound for HTTP and HTTPS, in the order of the flags' addresses. Known once Ready is closed.
+func (a *App) Addresses() (http, https []netip.AddrPort) {
+	for i, addr := range a.front.listener.Addrs() {
+		if a.front.listener.Sockets[i].TLS {
+			https = append(https, addr)
+		} else {
+			http = append(http, addr)
+		}
+	}
+	return http, https
+}
 
 // Diagnostics returns what stands against the objects now.
 func (a *App) Diagnostics() []diag.Diagnostic { return a.world.ledger.All() }
