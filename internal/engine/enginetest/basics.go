@@ -54,7 +54,7 @@ var basics = []test{
 	}},
 	{"RequestInSinglesBytesIsTheSame", nil, func(t *testing.T, b *lab) {
 		c := b.dial()
-		c.c.SetNoDelay(true)
+		c.tcp.SetNoDelay(true)
 		for _, ch := range "POST /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2;e=1\r\nhi\r\n3\r\nabc\r\n0\r\n\r\n" {
 			c.raw(string(ch))
 		}

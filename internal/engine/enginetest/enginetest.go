@@ -7,9 +7,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -33,11 +39,33 @@ func Run(t *testing.T, make New) {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
-				c.run(t, start(t, make, c.global))
+				c.run(t, start(t, make, c.global, nil))
+			})
+		}
+	}
+	for _, group := range [][]test{basics, bodies, failures, tunnels} {
+		for _, c := range group {
+			t.Run("TLS/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				c.run(t, start(t, make, c.global, serverTLS()))
 			})
 		}
 	}
 }
+
+// serverTLS is the configuration of the suite's TLS connections.
+var serverTLS = sync.OnceValue(func() *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+})
 
 // test is one behaviour. global changes the settings before the engine starts.
 type test struct {
@@ -53,9 +81,10 @@ type lab struct {
 	engine engine.Engine
 	h      *handler
 	plain  atomic.Bool // mark connections as plain HTTP on a TLS port
+	tls    *tls.Config // of the server; nil: plain connections
 }
 
-func start(t *testing.T, make New, change func(*config.Global)) *lab {
+func start(t *testing.T, make New, change func(*config.Global), secure *tls.Config) *lab {
 	t.Helper()
 	g := &config.Global{
 		KeepAlive: 10 * time.Second, KeepAliveRequests: 1000, HeaderTimeout: 10 * time.Second, BodyTimeout: 10 * time.Second,
@@ -69,7 +98,7 @@ func start(t *testing.T, make New, change func(*config.Global)) *lab {
 		t.Fatal(err)
 	}
 	h := &handler{}
-	b := &lab{t: t, addr: l.Addr().String(), h: h, engine: make(t, h, func() *config.Global { return g })}
+	b := &lab{t: t, addr: l.Addr().String(), h: h, tls: secure, engine: make(t, h, func() *config.Global { return g })}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		var id uint64
@@ -80,7 +109,19 @@ func start(t *testing.T, make New, change func(*config.Global)) *lab {
 			}
 			id++
 			info := &exchange.Conn{Remote: addr(c.RemoteAddr()), Local: addr(c.LocalAddr()), Port: 80, ID: id, PlainOnTLS: b.plain.Load()}
-			serving.Go(func() { b.engine.ServeConn(c, info) })
+			serving.Go(func() {
+				if secure != nil {
+					tc := tls.Server(c, secure)
+					if tc.Handshake() != nil {
+						c.Close()
+						return
+					}
+					cs := tc.ConnectionState()
+					info.TLS = &cs
+					c = tc
+				}
+				b.engine.ServeConn(c, info)
+			})
 		}
 	})
 	t.Cleanup(func() {
@@ -300,9 +341,16 @@ func stream(b io.ReadCloser) func(*exchange.Exchange) {
 
 // client is a raw connection.
 type client struct {
-	t  *testing.T
-	c  *net.TCPConn
-	br *bufio.Reader
+	t   *testing.T
+	c   half
+	tcp *net.TCPConn // underneath
+	br  *bufio.Reader
+}
+
+// half is a connection one direction of which can be closed.
+type half interface {
+	net.Conn
+	CloseWrite() error
 }
 
 func (b *lab) dial() *client {
@@ -313,7 +361,16 @@ func (b *lab) dial() *client {
 	}
 	c.SetDeadline(time.Now().Add(20 * time.Second))
 	b.t.Cleanup(func() { c.Close() })
-	return &client{b.t, c.(*net.TCPConn), bufio.NewReader(c)}
+	tcp := c.(*net.TCPConn)
+	var h half = tcp
+	if b.tls != nil {
+		tc := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		if err := tc.Handshake(); err != nil {
+			b.t.Fatal(err)
+		}
+		h = tc
+	}
+	return &client{b.t, h, tcp, bufio.NewReader(h)}
 }
 
 // send writes text; "\n" stands for CR LF.

@@ -212,8 +212,8 @@ var tunnels = []test{
 		c := b.dial().send(upgrade)
 		c.switched()
 		<-ends
-		c.c.SetLinger(0)
-		c.c.Close()
+		c.tcp.SetLinger(0)
+		c.tcp.Close()
 		<-p.closed
 		b.records(1)
 	}},

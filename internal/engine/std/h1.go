@@ -55,6 +55,7 @@ func newConn(e *Engine, nc net.Conn, info *exchange.Conn) *conn {
 	c.body.c = c
 	c.watch.c = c
 	c.watch.done = make(chan struct{}, 1)
+	c.watch.run = c.watch.read
 	return c
 }
 
@@ -212,9 +213,8 @@ func (c *conn) readHead(x *exchange.Exchange, g *config.Global) bool {
 	armed := false
 	for {
 		head, n, err := c.parser.Parse(c.buf[c.r:c.w], &x.Req)
-		var refused *h1.HeadError
-		if errors.As(err, &refused) {
-			x.Malformed = refused.Status
+		if err != nil {
+			x.Malformed = refusal(err)
 		}
 		if x.Malformed != 0 || n > 0 {
 			c.head = head
@@ -222,7 +222,6 @@ func (c *conn) readHead(x *exchange.Exchange, g *config.Global) bool {
 				x.Malformed = 497
 			}
 			if x.Malformed != 0 {
-				n = max(n, 0)
 				x.Stats.RequestBytes = int64(c.w - c.r)
 			} else {
 				x.Stats.RequestBytes = int64(n)
@@ -247,6 +246,15 @@ func (c *conn) readHead(x *exchange.Exchange, g *config.Global) bool {
 			return true
 		}
 	}
+}
+
+// refusal is the status a head that was refused is answered with.
+func refusal(err error) int {
+	var h *h1.HeadError
+	if errors.As(err, &h) {
+		return h.Status
+	}
+	return 400
 }
 
 // fill reads more behind buf[r:w].
@@ -409,6 +417,7 @@ func (c *conn) linger() {
 type watcher struct {
 	c    *conn
 	done chan struct{} // the reading goroutine ended
+	run  func()        // read, made once
 
 	mu      sync.Mutex
 	gone    chan struct{}
@@ -453,7 +462,7 @@ func (w *watcher) start() {
 		return // closed: writes will tell
 	}
 	w.running = true
-	go w.read()
+	go w.run()
 }
 
 func (w *watcher) read() {

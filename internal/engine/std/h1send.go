@@ -183,6 +183,8 @@ func (c *conn) reset() {
 		// Where it fails the connection is dead already.
 		_ = t.SetLinger(0)
 	}
+	// Underneath TLS, whose own Close would say that all was well.
+	_ = nc.Close()
 }
 
 // pacer slows a response down to its rate, as limit_rate does: content above after may not run

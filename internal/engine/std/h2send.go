@@ -92,6 +92,8 @@ func (s *stream) head() {
 		out["Content-Type"] = nil // the library must not guess
 	}
 	switch {
+	case r.Status == 204 && r.ZeroLength:
+		out["Content-Length"] = []string{"0"}
 	case r.Status == 204 || r.Status < 200:
 	case r.Length >= 0 && (r.Body != nil || s.x.Req.Method == "HEAD") && !(r.Status == 304 && r.Length == 0):
 		out["Content-Length"] = []string{strconv.FormatInt(r.Length, 10)}
