@@ -328,7 +328,9 @@ func (e *events) collect(r diag.Ref) {
 func sentence(d diag.Diagnostic) string {
 	s := d.Message
 	if f := d.Field; f != "" {
-		f = strings.TrimSuffix(strings.TrimPrefix(f, "metadata.annotations["), "]")
+		if name, ok := strings.CutPrefix(f, "metadata.annotations["); ok {
+			f = strings.TrimSuffix(name, "]")
+		}
 		if !strings.Contains(s, f) {
 			s = f + ": " + s
 		}

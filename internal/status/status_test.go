@@ -436,7 +436,7 @@ func TestFindingsBecomeEvents(t *testing.T) {
 		_, stop := w.run()
 		time.Sleep(5 * time.Second)
 		w.o.Ledger.Set(diag.Owner{Producer: "translate", Subject: "b"}, []diag.Diagnostic{
-			finding("b", diag.PathInvalid, "spec.rules[0].http.paths[0].path", "control character", diag.ObjectOff),
+			finding("b", diag.PathInvalid, "spec.rules[0].http.paths[0]", "control character", diag.ObjectOff),
 			{Code: diag.ManifestIgnored, Severity: diag.Info, Object: diag.Ref{Kind: "Ingress", Namespace: "shop", Name: "b"}, Message: "nothing"},
 			finding("never-there", diag.PathInvalid, "", "x", diag.ObjectOff),
 		})
@@ -444,7 +444,7 @@ func TestFindingsBecomeEvents(t *testing.T) {
 		want := `Warning AnnotationParsingFailed Ingress/a: Error parsing annotations: nginx.ingress.kubernetes.io/auth-secret: no Secret shop/x
 Warning AnnotationValue Ingress/a: nginx.ingress.kubernetes.io/limit-rps: "ten" is not an integer
 Warning Rejected Ingress/a: nginx.ingress.kubernetes.io/auth-secret: no Secret shop/x
-Warning Rejected Ingress/b: spec.rules[0].http.paths[0].path: control character`
+Warning Rejected Ingress/b: spec.rules[0].http.paths[0]: control character`
 		if got := w.eventTexts(); got != want {
 			t.Errorf("events:\n%s\nwant:\n%s", got, want)
 		}
