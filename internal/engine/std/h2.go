@@ -143,6 +143,9 @@ func (e *Engine) serveH2(nc net.Conn, info *exchange.Conn) {
 
 // ServeHTTP implements http.Handler for one stream.
 func (c *h2conn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The library may end the connection before its handlers: Wait counts both.
+	c.e.live.Add(1)
+	defer c.e.gone()
 	c.active.Add(1)
 	defer c.active.Add(-1)
 	g := c.e.Global()
