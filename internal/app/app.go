@@ -21,6 +21,7 @@ import (
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/diag"
 	"github.com/lintel-ingress/lintel/internal/object"
+	"github.com/lintel-ingress/lintel/internal/observe"
 	"github.com/lintel-ingress/lintel/internal/observe/accesslog"
 	"github.com/lintel-ingress/lintel/internal/source"
 	"github.com/lintel-ingress/lintel/internal/source/dir"
@@ -37,7 +38,8 @@ type App struct {
 	snapshot *object.Snapshot
 	pipeline *pipeline
 	sources  []source.Source
-	kube     *kube.Source // nil with manifests
+	kube     *kube.Source // nil with manifests, as are client and status
+	client   kubernetes.Interface
 	status   *status.Status
 	access   *accesslog.Log
 	front    *front
@@ -72,12 +74,15 @@ func NewWithOutput(o Options, log *slog.Logger, stdout io.Writer) (*App, error) 
 	}
 	newBuilder := func() *translate.Builder {
 		if a.kube != nil && a.kube.IgnoreIngressClass() {
-			to.IgnoreClasses = true
-			log.Warn("ingress classes may not be listed", "note", "only the kubernetes.io/ingress.class annotation and Ingresses with any class name of this namespace are looked at")
+			to.IgnoreClasses = true // the source has said so
 		}
+		a.pipeline.zone = a.ownZone()
 		return translate.NewBuilder(a.snapshot, to)
 	}
 	a.pipeline = newPipeline(log, a.snapshot, newBuilder, a.world, a.sources)
+	if a.status != nil {
+		a.pipeline.changed = a.status.Changed
+	}
 	a.world.ledger.Subscribe(a.logFindings)
 	a.front = newFront(&o, a.world, log)
 	a.world.metrics.SetSources(a.metricSources())
@@ -110,9 +115,23 @@ func (a *App) chooseSource() error {
 	}
 	a.kube = kube.New(kube.Options{Client: client, Namespace: o.WatchNamespace, Namespaces: o.WatchNamespaceSelector != "", Also: also, Log: a.log})
 	a.sources = []source.Source{a.kube}
-	a.status = a.newStatus(client)
-	a.world.onServed = a.status.Served
+	a.client, a.status = client, a.newStatus(client)
+	a.world.onServed, a.world.onApplied = a.status.Served, a.status.Applied
 	return nil
+}
+
+// ownZone is the zone of the node this pod runs on, where endpoints near to it are wanted.
+func (a *App) ownZone() string {
+	if a.client == nil || !a.opts.TopologyAware || a.opts.PodName == "" {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	zone, err := kube.Zone(ctx, a.client, a.opts.PodNamespace, a.opts.PodName)
+	if err != nil {
+		a.log.Warn("zone of the own node not known; endpoints of all zones are used", observe.Error, err)
+	}
+	return zone
 }
 
 func (a *App) newStatus(client kubernetes.Interface) *status.Status {
@@ -164,12 +183,17 @@ func (a *App) Table() *config.Delta { return a.world.snapshotTable() }
 // logFindings writes each finding once when it appears and once when it goes.
 func (a *App) logFindings(appeared, gone []diag.Diagnostic) {
 	for _, d := range appeared {
-		level := slog.LevelInfo
+		level := slog.LevelWarn
 		if d.Severity == diag.Info {
 			level = slog.LevelDebug
 		}
-		a.log.Log(context.Background(), level, "diagnostic", "severity", d.Severity.String(), "object", d.Object.String(),
-			"field", d.Field, "at", d.Pos.String(), "message", d.Message, "hint", d.Hint, "effect", d.Effect.String(), "code", string(d.Code))
+		args := []any{"severity", d.Severity.String(), "object", d.Object.String()}
+		for _, kv := range [][2]string{{"field", d.Field}, {"at", d.Pos.String()}, {"message", d.Message}, {"hint", d.Hint}, {"effect", d.Effect.String()}, {"code", string(d.Code)}} {
+			if kv[1] != "" {
+				args = append(args, kv[0], kv[1])
+			}
+		}
+		a.log.Log(context.Background(), level, "diagnostic", args...)
 	}
 	for _, d := range gone {
 		a.log.Debug("diagnostic gone", "object", d.Object.String(), "field", d.Field, "code", string(d.Code))

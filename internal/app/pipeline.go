@@ -41,7 +41,8 @@ type pipeline struct {
 	make     func() *translate.Builder // called once, after every source is synced
 	builder  *translate.Builder
 	out      outlets
-	ready    chan struct{} // closed after the first table is published
+	changed  func([]object.Key) // is told what was stored, before it is built
+	ready    chan struct{}      // closed after the first table is published
 
 	mu      sync.Mutex
 	inbox   []object.Change // Ingresses and all that translation reads
@@ -63,7 +64,7 @@ var _ source.Sink = (*pipeline)(nil)
 
 func newPipeline(log *slog.Logger, snapshot *object.Snapshot, builder func() *translate.Builder, out outlets, sources []source.Source) *pipeline {
 	p := &pipeline{
-		log: log, snapshot: snapshot, make: builder, out: out, ready: make(chan struct{}), wake: make(chan struct{}, 1),
+		log: log, snapshot: snapshot, make: builder, out: out, changed: func([]object.Key) {}, ready: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: map[string]bool{}, known: map[config.PoolID]*config.Pool{}, byService: map[service]map[config.PoolID]struct{}{},
 		broken: map[object.Key]bool{}, refusing: map[config.PoolID]bool{},
 	}
@@ -214,7 +215,9 @@ func (p *pipeline) store(changes []object.Change) []object.Key {
 	if len(findings) > 0 {
 		p.out.findings(findings)
 	}
-	return p.snapshot.Apply(changes)
+	keys := p.snapshot.Apply(changes)
+	p.changed(keys)
+	return keys
 }
 
 // moveEndpoints is the fast lane: addresses change, no table does.

@@ -196,3 +196,32 @@ func TestEndpointChangesBuildNoTable(t *testing.T) {
 		}
 	})
 }
+
+func TestStoredObjectsAreToldToWhoeverWritesStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &recorder{pooled: map[config.PoolID]bool{}}
+		snapshot := object.NewSnapshot()
+		p := newPipeline(slog.New(slog.DiscardHandler), snapshot, func() *translate.Builder { return translate.NewBuilder(snapshot, translate.DefaultOptions()) }, r, []source.Source{named("a")})
+		told := map[string]int{}
+		p.changed = func(keys []object.Key) {
+			for _, k := range keys {
+				told[k.Ref().String()]++
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- p.run(ctx) }()
+		p.Apply(append(basics(), ingress("one", "one.test")))
+		p.Synced("a")
+		synctest.Wait()
+		p.Apply([]object.Change{ingress("one", "two.test")})
+		time.Sleep(time.Second)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if told["Ingress n/one"] != 2 || told["Service n/web"] != 1 {
+			t.Errorf("told %v", told)
+		}
+	})
+}

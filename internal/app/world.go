@@ -37,6 +37,8 @@ type world struct {
 
 	// served Ingresses are told to whoever writes status, after the table serves them.
 	onServed func(map[object.Key]bool)
+	// onApplied is told of each table in force.
+	onApplied func(generation uint64)
 
 	mu    sync.Mutex
 	hosts map[string]*config.Host // in force, for explain, metrics and the table page
@@ -56,7 +58,7 @@ func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, erro
 	w := &world{
 		log: log, ledger: new(diag.Ledger), certs: certs.New(self), access: access, transport: std.New(std.Options{}),
 		hosts: map[string]*config.Host{}, pool: map[config.PoolID]*config.Pool{}, cert: map[config.CertID]*config.Cert{},
-		failing: map[diag.Owner]bool{}, onServed: func(map[object.Key]bool) {},
+		failing: map[diag.Owner]bool{}, onServed: func(map[object.Key]bool) {}, onApplied: func(uint64) {},
 	}
 	w.metrics, err = metrics.New(metrics.Options{
 		Enabled: o.EnableMetrics, Class: o.ControllerClass, Namespace: o.PodNamespace, Pod: o.PodName,
@@ -165,6 +167,7 @@ func (w *world) table(d *config.Delta) map[diag.Owner][]diag.Diagnostic {
 	}
 	w.mu.Unlock()
 	w.metrics.Applied(true, d.Generation, time.Now())
+	w.onApplied(d.Generation)
 	return w.owned(d, found)
 }
 
