@@ -42,9 +42,9 @@ func boolean(group, name string, otherwise bool, doc string) Key[bool] {
 
 // Policy for annotations. package translate reads these; here they are checked.
 var (
-	allowSnippets = boolean(groupSecurity, "allow-snippet-annotations", false,
+	_ = boolean(groupSecurity, "allow-snippet-annotations", false,
 		"Whether the *-snippet annotations are read. They need annotations-risk-level: Critical, too.")
-	riskLevel = declare(Spec[annotation.Risk]{
+	_ = declare(Spec[annotation.Risk]{
 		Name: "annotations-risk-level", Group: groupSecurity, Default: annotation.High,
 		Grammar: annotation.Grammar[annotation.Risk]{
 			Syntax: "Low, Medium, High or Critical",
@@ -59,11 +59,11 @@ var (
 		},
 		Doc: "The highest risk an annotation may have. An Ingress with a riskier one is not accepted; its last accepted revision serves on.",
 	})
-	blockedWords = declare(Spec[[]string]{
+	_ = declare(Spec[[]string]{
 		Name: "annotation-value-word-blocklist", Group: groupSecurity, Grammar: list, Shown: "(none)",
 		Doc: "Words no annotation value may contain. An Ingress with one is not accepted.",
 	})
-	crossNamespace = boolean(groupSecurity, "allow-cross-namespace-resources", false,
+	_ = boolean(groupSecurity, "allow-cross-namespace-resources", false,
 		"Whether annotations may name Secrets and ConfigMaps of other namespaces.")
 	allowedHeaders = declare(Spec[[]string]{
 		Name: "global-allowed-response-headers", Group: groupSecurity, Grammar: list, Shown: "(none)",
@@ -95,11 +95,11 @@ var (
 		Name: "forwarded-for-header", Group: groupHeaders, Grammar: headerName, Default: "X-Forwarded-For",
 		Doc: "The field the client's address is read from.",
 	})
-	hostHeader = declare(Spec[string]{
+	_ = declare(Spec[string]{
 		Name: "forwarded-host-header", Group: groupHeaders, Grammar: headerName, Default: "X-Forwarded-Host",
 		Doc: "The field X-Original-Forwarded-Host is made of.",
 	})
-	fullFor = boolean(groupHeaders, "compute-full-forwarded-for", false,
+	_ = boolean(groupHeaders, "compute-full-forwarded-for", false,
 		"Whether X-Forwarded-For is the chain the client sent with the peer's address behind it, instead of the client's address alone. Needs use-forwarded-headers.")
 	trusted = declare(Spec[[]string]{
 		Name: "proxy-real-ip-cidr", Group: groupHeaders, Grammar: networkList, Default: []string{"0.0.0.0/0"}, Shown: "0.0.0.0/0",
@@ -111,7 +111,7 @@ var (
 		Name: "proxy-protocol-header-timeout", Group: groupHeaders, Grammar: goDuration, Default: 5 * time.Second,
 		Doc: "How long lintel waits for the PROXY header.",
 	})
-	originalURI = boolean(groupHeaders, "proxy-add-original-uri-header", false, "Whether endpoints get X-Original-URI, the request target as sent.")
+	_           = boolean(groupHeaders, "proxy-add-original-uri-header", false, "Whether endpoints get X-Original-URI, the request target as sent.")
 	generateID  = boolean(groupHeaders, "generate-request-id", true, "Whether requests without X-Request-ID get one.")
 	underscores = boolean(groupHeaders, "enable-underscores-in-headers", false, "Whether request fields with _ in their name are kept.")
 	dropInvalid = boolean(groupHeaders, "ignore-invalid-headers", true, "Whether request fields with other than the usual letters in their name are dropped.")
@@ -169,15 +169,15 @@ var (
 		Name: "http2-max-concurrent-streams", Group: groupClient, Grammar: integer(1, math.MaxInt32), Default: 128,
 		Doc: "How many streams an HTTP/2 connection may have open.",
 	})
-	limitReqStatus = declare(Spec[int]{
+	_ = declare(Spec[int]{
 		Name: "limit-req-status-code", Group: groupClient, Grammar: annotation.Status(400, 599), Default: 503,
 		Doc: "The status of requests over limit-rps or limit-rpm.",
 	})
-	limitConnStatus = declare(Spec[int]{
+	_ = declare(Spec[int]{
 		Name: "limit-conn-status-code", Group: groupClient, Grammar: annotation.Status(400, 599), Default: 503,
 		Doc: "The status of requests over limit-connections.",
 	})
-	limitKey = declare(Spec[string]{
+	_ = declare(Spec[string]{
 		Name: "limit-conn-zone-variable", Group: groupClient, Grammar: annotation.Expr(text), Default: "$binary_remote_addr",
 		Doc: "What limits count by.",
 	})
@@ -213,16 +213,16 @@ var (
 		Name: "upstream-keepalive-requests", Group: groupUpstream, Grammar: integer(1, math.MaxInt32), Default: 10000,
 		Doc: "How many requests a connection to an endpoint may carry.",
 	})
-	retryNonIdempotent = boolean(groupUpstream, "retry-non-idempotent", false, "Whether POST, LOCK and PATCH are retried as others.")
+	_ = boolean(groupUpstream, "retry-non-idempotent", false, "Whether POST, LOCK and PATCH are retried as others.")
 )
 
 // Redirects.
 var (
-	httpRedirectCode = declare(Spec[int]{
+	_ = declare(Spec[int]{
 		Name: "http-redirect-code", Group: groupRedirects, Grammar: redirectCode, Default: 308,
 		Doc: "The status of redirects to HTTPS and between www and not.",
 	})
-	noTLSRedirect = declare(Spec[[]string]{
+	_ = declare(Spec[[]string]{
 		Name: "no-tls-redirect-locations", Group: groupRedirects, Grammar: list, Default: []string{"/.well-known/acme-challenge"}, Shown: "/.well-known/acme-challenge",
 		Doc: "Paths of Ingresses that are never redirected to HTTPS, with what is below them.",
 	})
@@ -245,13 +245,13 @@ var (
 		Doc: "The key of TLS session tickets, for several replicas to share.",
 	})
 	rejectHandshake = boolean(groupTLS, "ssl-reject-handshake", false, "Whether handshakes for unknown names are refused instead of getting the default certificate.")
-	hstsOn          = boolean(groupTLS, "hsts", true, "Whether responses over TLS carry Strict-Transport-Security.")
-	hstsAge         = declare(Spec[int64]{
+	_               = boolean(groupTLS, "hsts", true, "Whether responses over TLS carry Strict-Transport-Security.")
+	_               = declare(Spec[int64]{
 		Name: "hsts-max-age", Group: groupTLS, Grammar: count, Default: 31536000,
 		Doc: "max-age of Strict-Transport-Security in seconds.",
 	})
-	hstsSubdomains = boolean(groupTLS, "hsts-include-subdomains", true, "Whether Strict-Transport-Security includes subdomains.")
-	hstsPreload    = boolean(groupTLS, "hsts-preload", false, "Whether Strict-Transport-Security has preload.")
+	_ = boolean(groupTLS, "hsts-include-subdomains", true, "Whether Strict-Transport-Security includes subdomains.")
+	_ = boolean(groupTLS, "hsts-preload", false, "Whether Strict-Transport-Security has preload.")
 )
 
 // Compression.
