@@ -74,6 +74,7 @@ type Plane struct {
 	keeper *keeper
 	mu     sync.Mutex // serialises Apply
 	none   exchange.RouteInfo
+	nobody Series // of exchanges that match no route; nil counts nothing
 }
 
 var _ exchange.Handler = (*Plane)(nil)
@@ -84,6 +85,9 @@ func New(deps Deps) *Plane {
 		deps.Env.Now = time.Now
 	}
 	p := &Plane{deps: deps, keeper: newKeeper(deps.Env.Now), none: exchange.RouteInfo{Upstream: "-"}}
+	if deps.Series != nil {
+		p.nobody = deps.Series(&p.none)
+	}
 	p.table.Store(&table{global: &global{cfg: &config.Global{}, chain: &chain{}}})
 	return p
 }

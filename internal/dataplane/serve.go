@@ -168,7 +168,11 @@ func (p *Plane) Done(x *exchange.Exchange) {
 	if s.global != nil {
 		s.global.chain.finish(x)
 	}
-	if r := s.route; r != nil && r.series != nil {
+	if r := s.route; r == nil {
+		if p.nobody != nil {
+			p.nobody.Observe(x)
+		}
+	} else if r.series != nil {
 		r.series.Observe(x)
 	}
 	if l := p.logger.Load(); l != nil && (s.route == nil || !s.route.cfg.NoLog) {

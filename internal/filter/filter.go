@@ -77,6 +77,7 @@ type FetchRequest struct {
 	Host   string // Host field
 	Target string // origin-form
 	Header exchange.Fields
+	HTTP10 bool      // speak HTTP/1.0
 	Body   io.Reader // nil: none
 	Length int64     // -1: unknown
 	// SNI is the server name for https; "" derives it from Addr. Verify false skips verification.

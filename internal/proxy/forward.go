@@ -659,6 +659,9 @@ func (f *Forwarder) clean(x *exchange.Exchange, s *state) {
 			return exchange.EqualFold(name, "X-Pad")
 		case len("Server"):
 			return !keepServer && exchange.EqualFold(name, "Server")
+		case len("Content-Type"):
+			// compat: nginx leaves out a type without text.
+			return value == "" && exchange.EqualFold(name, "Content-Type")
 		}
 		const accel = "X-Accel-"
 		if len(name) <= len(accel) || !exchange.EqualFold(name[:len(accel)], accel) {
@@ -674,7 +677,4 @@ func (f *Forwarder) clean(x *exchange.Exchange, s *state) {
 		}
 		return true
 	})
-	if g.ServerTokens && !h.Has("Server") {
-		h.Set("Server", "lintel")
-	}
 }

@@ -559,10 +559,6 @@ func TestEndpointFieldsThatAreNotForTheClientAreRemoved(t *testing.T) {
 	if got, want := names(), "server=v X-Powered-By Status X-Hop Refresh"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	g = &config.Global{ServerTokens: true}
-	if got, want := names(), "X-Powered-By Status X-Hop Refresh Server=lintel"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
 }
 
 func TestGRPCKeepsTrailersAndIsNotBuffered(t *testing.T) {

@@ -137,6 +137,7 @@ func (m *mirror) copyOf(x *exchange.Exchange, content []byte) *filter.FetchReque
 	r := &filter.FetchRequest{
 		Method: strings.Clone(x.Req.Method), Scheme: m.Scheme, Addr: m.Addr,
 		Host: oneLine(m.host.String(x)), AllowLocal: m.AllowLocal, Timeout: timeout,
+		HTTP10: true, // compat: nginx' default towards a mirror
 	}
 	target := m.target.Append(nil, x)
 	if m.constant && x.Req.HasQuery {

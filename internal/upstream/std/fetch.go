@@ -96,6 +96,7 @@ func (t *Transport) fetch(ctx context.Context, r *filter.FetchRequest, target *u
 	up := &x.Up
 	up.Method, up.Scheme, up.Authority, up.Target, up.Length = r.Method, r.Scheme, r.Host, r.Target, r.Length
 	up.Header.CopyFrom(&r.Header)
+	up.HTTP10 = r.HTTP10
 	body := &onceRead{r: r.Body}
 	if r.Body == nil {
 		up.Length = 0
