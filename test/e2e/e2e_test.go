@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,11 +31,12 @@ import (
 // TestOnACluster runs everything against one installation, in this order.
 func TestOnACluster(t *testing.T) {
 	s := newSuite(t)
-	s.install(t)
+	s.install(t, systemNS, release)
 	t.Cleanup(func() {
 		if t.Failed() {
-			s.dump(t)
+			s.dump(t, systemNS)
 		}
+		s.uninstall(t, systemNS, release)
 	})
 	ns := s.namespace(t, "e2e")
 	s.backend(t, ns, "shop", 2)
@@ -55,12 +57,16 @@ func TestOnACluster(t *testing.T) {
 		{"class adoption", s.classes},
 		{"events", s.events},
 		{"endpoints follow the pods", s.endpoints},
+		{"settings are read live", s.settings},
 		{"websocket outlives 100 changes", s.webSocket},
 		{"rolling update of a backend", s.rollBackend},
+		{"rolling update of a backend that leaves at once", s.rollRudeBackend},
 		{"rolling update of lintel", s.rollLintel},
 		{"leader hand-over", s.leader},
+		{"two controllers", s.second},
 		{"lost API server", s.apiServer},
 		{"health and metrics", s.health},
+		{"quiet logs", s.quiet},
 	} {
 		t.Run(step.name, func(t *testing.T) { step.run(t, ns) })
 	}
@@ -70,21 +76,38 @@ func TestOnACluster(t *testing.T) {
 // request at once: the status must not stand there before the route serves.
 func (s *suite) statusAddress(t *testing.T, ns string) {
 	start := time.Now()
-	eventually(t, 30*time.Second, func() error {
-		in, err := s.kube.NetworkingV1().Ingresses(ns).Get(context.Background(), "shop", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		if len(in.Status.LoadBalancer.Ingress) == 0 {
-			return fmt.Errorf("no address in the status of Ingress %s/shop", ns)
-		}
-		s.addr = in.Status.LoadBalancer.Ingress[0].IP
-		return nil
-	})
-	t.Logf("address %s after %s", s.addr, time.Since(start).Round(time.Millisecond))
+	s.addr = s.published(t, ns, "shop")
 	if status, _, _, err := s.get("http://shop.test/"); err != nil || status != 200 {
 		t.Errorf("the first request after the status appeared: %d, %v", status, err)
 	}
+	t.Logf("address %s after %s", s.addr, time.Since(start).Round(time.Millisecond))
+	// And again, many times: whichever replica is asked, it serves what has an address.
+	for i := range 20 {
+		name := fmt.Sprintf("status-%d", i)
+		s.create(t, newIngress(ns, name, "nginx", name+".test", nil, path{networkingv1.PathTypePrefix, "/", "cart"}))
+		s.published(t, ns, name)
+		for range 3 {
+			if status, _, _, err := s.get("http://" + name + ".test/"); err != nil || status != 200 {
+				t.Errorf("%s: request after the status appeared: %d, %v", name, status, err)
+			}
+		}
+	}
+	// Somebody writes another address: it is put right at once, not with the next look at everything.
+	ctx, client := context.Background(), s.kube.NetworkingV1().Ingresses(ns)
+	in, err := client.Get(ctx, "shop", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Status.LoadBalancer.Ingress = []networkingv1.IngressLoadBalancerIngress{{IP: "192.0.2.1"}}
+	if _, err := client.UpdateStatus(ctx, in, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, func() error {
+		if got := s.published(t, ns, "shop"); got != s.addr {
+			return fmt.Errorf("status still says %s", got)
+		}
+		return nil
+	})
 }
 
 func (s *suite) routing(t *testing.T, _ string) {
@@ -252,40 +275,90 @@ func (s *suite) endpoints(t *testing.T, ns string) {
 	s.wants(t, 60*time.Second, "http://shop.test/cart", 200)
 }
 
+// settings upgrades the release with another ConfigMap: no pod is replaced, the value counts at once.
+func (s *suite) settings(t *testing.T, _ string) {
+	before := s.podNames(t, systemNS)
+	received := func(want bool) {
+		t.Helper()
+		eventually(t, 10*time.Second, func() error {
+			_, a, _, err := s.get("http://shop.test/")
+			if got := a.Headers.Get("X-Request-Id") != ""; err == nil && got != want {
+				err = fmt.Errorf("the backend received X-Request-Id: %v, want %v", got, want)
+			}
+			return err
+		})
+	}
+	received(true)
+	s.install(t, systemNS, release, "--set-string", "controller.config.generate-request-id=false")
+	received(false)
+	s.install(t, systemNS, release)
+	received(true)
+	if after := s.podNames(t, systemNS); !slices.Equal(before, after) {
+		t.Errorf("a changed ConfigMap replaced pods: %v, then %v", before, after)
+	}
+}
+
+// webSocket keeps one connection through changes, each of which is seen to be in force.
 func (s *suite) webSocket(t *testing.T, ns string) {
-	ctx := context.Background()
 	ws, err := s.dialWebSocket("shop.test", "/ws")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	ingresses := s.kube.NetworkingV1().Ingresses(ns)
+	start := time.Now()
 	for i := range 100 {
-		in, err := ingresses.Get(ctx, "shop", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		in.Annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] = fmt.Sprint(60 + i)
-		if _, err := ingresses.Update(ctx, in, metav1.UpdateOptions{}); err != nil {
-			i-- // status and annotations race: the next round writes again
-		}
+		host := fmt.Sprintf("change-%d.test", i)
+		s.annotate(t, ns, "shop", "upstream-vhost", host)
+		eventually(t, 5*time.Second, func() error {
+			_, a, _, err := s.get("http://shop.test/")
+			if err == nil && a.Host != host {
+				err = fmt.Errorf("the backend got Host %q, want %q", a.Host, host)
+			}
+			return err
+		})
 		if err := ws.echo(fmt.Sprintf("message %d", i)); err != nil {
-			t.Fatalf("after %d changes: %v", i, err)
+			t.Fatalf("after %d changes: %v", i+1, err)
 		}
 	}
+	t.Logf("100 changes, each in force after %s on average", (time.Since(start) / 100).Round(time.Millisecond))
+	s.annotate(t, ns, "shop", "upstream-vhost", "")
 	s.wants(t, 5*time.Second, "http://shop.test/", 200)
 }
 
 func (s *suite) rollBackend(t *testing.T, ns string) {
-	l := s.startLoad("http://shop.test/", 8)
+	l := s.startLoad(8, get("http://shop.test/"), post("http://shop.test/"), get("http://shop.test/?delay=1s"))
 	s.restart(t, ns, "shop")
 	l.end(t, 200)
 }
 
+// rollRudeBackend replaces pods that stop listening the moment they are told to end. A
+// request that finds one of them goes to the next endpoint.
+func (s *suite) rollRudeBackend(t *testing.T, ns string) {
+	s.backend(t, ns, "rude", 2, "--linger", "0s")
+	s.create(t, newIngress(ns, "rude", "nginx", "rude.test", nil, path{networkingv1.PathTypePrefix, "/", "rude"}))
+	s.wants(t, 10*time.Second, "http://rude.test/", 200)
+	l := s.startLoad(8, get("http://rude.test/"))
+	s.restart(t, ns, "rude")
+	l.end(t, 200)
+}
+
+// rollLintel replaces every pod of lintel under load over plain and TLS connections.
 func (s *suite) rollLintel(t *testing.T, _ string) {
-	l := s.startLoad("http://shop.test/", 8)
+	s.quiet(t, "")
+	ends := s.followLogs(t, systemNS)
+	l := s.startLoad(9, get("http://shop.test/"), post("http://shop.test/"), get("https://secure.test/"), get("http://shop.test/?delay=2s"))
 	s.restart(t, systemNS, controller)
-	time.Sleep(2 * time.Second) // the old pods are gone when their drain ends; the load must see it
+	for pod, log := range ends {
+		text := log(t) // waits for the end of the pod
+		for _, trouble := range []string{"level=ERROR", "panic", "connections cut"} {
+			if strings.Contains(text, trouble) {
+				t.Errorf("pod %s did not end well:\n%s", pod, tail(program(text), 20))
+			}
+		}
+		if !strings.Contains(text, "msg=stopped") {
+			t.Errorf("pod %s did not end in order:\n%s", pod, tail(program(text), 20))
+		}
+	}
 	l.end(t, 500)
 }
 
@@ -305,6 +378,7 @@ func (s *suite) leader(t *testing.T, ns string) {
 		}
 		return nil
 	})
+	s.quiet(t, "")
 	old := holder()
 	none := int64(0)
 	if err := s.kube.CoreV1().Pods(systemNS).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &none}); err != nil {
@@ -330,10 +404,80 @@ func (s *suite) leader(t *testing.T, ns string) {
 	s.rolledOut(t, systemNS, controller)
 }
 
-func (s *suite) apiServer(t *testing.T, _ string) {
+// second installs another controller: both serve their own class only. Then it is confined to its
+// namespace, where it may not even read classes.
+func (s *suite) second(t *testing.T, ns string) {
+	const secondNS = "lintel-second"
+	s.namespace(t, secondNS)
+	values := []string{"--set", "controller.replicaCount=1", "--set", "controller.ingressClass=second", "--set", "controller.ingressClassResource.name=second",
+		"--set", "controller.ingressClassResource.controllerValue=lintel.test/second"}
+	s.install(t, secondNS, "second", values...)
+	installed := true
+	defer func() {
+		if t.Failed() {
+			s.dump(t, secondNS)
+		}
+		if installed {
+			s.uninstall(t, secondNS, "second")
+		}
+	}()
+	s.create(t, newIngress(ns, "second", "second", "second.test", nil, path{networkingv1.PathTypePrefix, "/", "shop"}))
+	addr := s.published(t, ns, "second")
+	if addr == s.addr {
+		t.Fatalf("both controllers publish %s", addr)
+	}
+	other := &suite{kube: s.kube, addr: addr}
+	for _, c := range []struct {
+		at   *suite
+		host string
+		want int
+	}{{s, "shop.test", 200}, {s, "second.test", 404}, {other, "second.test", 200}, {other, "shop.test", 404}} {
+		c.at.wants(t, 5*time.Second, "http://"+c.host+"/", c.want)
+	}
+	if text := s.logs(t, secondNS); strings.Contains(text, "forbidden") {
+		t.Errorf("the second controller misses a permission:\n%s", program(text))
+	}
+
+	s.install(t, secondNS, "second", append(values, "--set", "controller.scope.enabled=true", "--set", "rbac.scope=true")...)
+	s.rolledOut(t, secondNS, "second-ingress-nginx-controller")
+	s.backend(t, secondNS, "inside", 1)
+	legacy := func(ns, host, svc string) *networkingv1.Ingress {
+		in := newIngress(ns, "scoped", "", host, nil, path{networkingv1.PathTypePrefix, "/", svc})
+		in.Annotations["kubernetes.io/ingress.class"] = "second"
+		return s.create(t, in)
+	}
+	legacy(ns, "outside.test", "shop")
+	legacy(secondNS, "inside.test", "inside")
+	s.published(t, secondNS, "scoped")
+	other.wants(t, 5*time.Second, "http://inside.test/", 200)
+	other.wants(t, 5*time.Second, "http://outside.test/", 404)
+	other.wants(t, 5*time.Second, "http://second.test/", 404)
+	s.wants(t, 5*time.Second, "http://inside.test/", 404)
+	for line := range strings.Lines(s.logs(t, secondNS)) {
+		if strings.Contains(line, "forbidden") && !strings.Contains(line, "ingress classes may not be listed") {
+			t.Errorf("the confined controller misses a permission: %s", line)
+		}
+	}
+	// The last replica takes the address back.
+	s.uninstall(t, secondNS, "second")
+	installed = false
+	eventually(t, 30*time.Second, func() error {
+		in, err := s.kube.NetworkingV1().Ingresses(secondNS).Get(context.Background(), "scoped", metav1.GetOptions{})
+		if err == nil && len(in.Status.LoadBalancer.Ingress) != 0 {
+			err = fmt.Errorf("status %v after the last replica is gone", in.Status.LoadBalancer.Ingress)
+		}
+		return err
+	})
+}
+
+// apiServer takes the API server away for longer than leadership lasts without it.
+func (s *suite) apiServer(t *testing.T, ns string) {
 	down, up := need(t, "LINTEL_E2E_API_DOWN"), need(t, "LINTEL_E2E_API_UP")
-	l := s.startLoad("http://shop.test/", 4)
-	t.Log(run(t, "sh", "-c", down))
+	if down == "none" {
+		t.Skip("LINTEL_E2E_API_DOWN=none: this cluster's API server cannot be taken away")
+	}
+	l := s.startLoad(4, get("http://shop.test/"), get("https://secure.test/"))
+	t.Log(strings.TrimSpace(run(t, "sh", "-c", down)))
 	restored := false
 	restore := func() {
 		if !restored {
@@ -344,13 +488,18 @@ func (s *suite) apiServer(t *testing.T, _ string) {
 		}
 	}
 	defer restore()
-	time.Sleep(15 * time.Second)
+	time.Sleep(40 * time.Second)
 	restore()
 	l.end(t, 500)
 	eventually(t, 60*time.Second, func() error {
 		_, err := s.kube.CoreV1().Namespaces().Get(context.Background(), systemNS, metav1.GetOptions{})
 		return err
 	})
+	back := time.Now()
+	s.create(t, newIngress(ns, "after-outage", "nginx", "outage.test", nil, path{networkingv1.PathTypePrefix, "/", "shop"}))
+	s.wants(t, 60*time.Second, "http://outage.test/", 200)
+	s.published(t, ns, "after-outage")
+	t.Logf("a new Ingress is served and has its address %s after the API server is back", time.Since(back).Round(100*time.Millisecond))
 }
 
 func (s *suite) health(t *testing.T, _ string) {
@@ -378,6 +527,16 @@ func (s *suite) health(t *testing.T, _ string) {
 			if strings.Contains(string(b), c.want) {
 				total++
 			}
+			for line := range strings.Lines(string(b)) {
+				if strings.HasPrefix(line, "process_resident_memory_bytes") || strings.HasPrefix(line, "go_memstats_heap_inuse_bytes ") {
+					t.Logf("%s %s", p.Name, strings.TrimSpace(line))
+				}
+			}
+		}
+		for _, c := range p.Status.ContainerStatuses {
+			if c.RestartCount != 0 {
+				t.Errorf("%s was restarted %d times", p.Name, c.RestartCount)
+			}
 		}
 		sc := p.Spec.Containers[0].SecurityContext
 		if sc.ReadOnlyRootFilesystem == nil || !*sc.ReadOnlyRootFilesystem || sc.RunAsNonRoot == nil || !*sc.RunAsNonRoot {
@@ -386,6 +545,16 @@ func (s *suite) health(t *testing.T, _ string) {
 	}
 	if total < 2*len(pods.Items)+1 {
 		t.Errorf("health and metrics answered what is wanted %d times for %d pods", total, len(pods.Items))
+	}
+}
+
+// quiet reads the logs of lintel's pods as an operator would: nothing is forbidden, nothing broke.
+func (s *suite) quiet(t *testing.T, _ string) {
+	t.Helper()
+	for line := range strings.Lines(s.logs(t, systemNS)) {
+		if strings.Contains(line, "forbidden") || strings.Contains(line, "level=ERROR") || strings.Contains(line, "panic") {
+			t.Errorf("log: %s", line)
+		}
 	}
 }
 

@@ -8,14 +8,18 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lintel-ingress/lintel/internal/echo"
 )
 
 func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
@@ -29,13 +33,19 @@ type load struct {
 	failed []string
 }
 
-// startLoad keeps workers busy against url, half of them with a new connection for each request.
-func (s *suite) startLoad(url string, workers int) *load {
+// request is what a worker sends again and again.
+type request struct{ method, url, body string }
+
+func get(url string) request  { return request{http.MethodGet, url, ""} }
+func post(url string) request { return request{http.MethodPost, url, strings.Repeat("x", 1000)} }
+
+// startLoad keeps workers busy with the requests, which are dealt out among them; every second
+// worker opens a new connection for each request. Over TLS those that keep them speak HTTP/2.
+func (s *suite) startLoad(workers int, requests ...request) *load {
 	l := &load{stop: make(chan struct{})}
 	for i := range workers {
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
+		r := requests[i/2%len(requests)]
+		l.wg.Go(func() {
 			c := s.client(i%2 == 0)
 			defer c.CloseIdleConnections()
 			for {
@@ -45,28 +55,48 @@ func (s *suite) startLoad(url string, workers int) *load {
 				case <-time.After(5 * time.Millisecond):
 				}
 				l.sent.Add(1)
-				if err := once(c, url); err != nil {
+				start := time.Now()
+				if err := once(c, r); err != nil {
 					l.mu.Lock()
-					l.failed = append(l.failed, time.Now().Format("15:04:05.000 ")+err.Error())
+					l.failed = append(l.failed, fmt.Sprintf("%s after %s, keep-alive %v: %s %s: %v",
+						time.Now().Format("15:04:05.000"), time.Since(start).Round(time.Millisecond), i%2 == 0, r.method, r.url, err))
 					l.mu.Unlock()
 				}
 			}
-		}()
+		})
 	}
 	return l
 }
 
-func once(c *http.Client, url string) error {
-	r, err := c.Get(url)
+func once(c *http.Client, q request) error {
+	// Not a strings.Reader: the client must not send the body again by itself.
+	var body io.Reader
+	if q.body != "" {
+		body = io.MultiReader(strings.NewReader(q.body))
+	}
+	hr, err := http.NewRequest(q.method, q.url, body)
+	if err != nil {
+		return err
+	}
+	hr.ContentLength = int64(len(q.body))
+	r, err := c.Do(hr)
 	if err != nil {
 		return err
 	}
 	defer r.Body.Close()
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
 		return err
 	}
 	if r.StatusCode != 200 {
 		return fmt.Errorf("status %d", r.StatusCode)
+	}
+	var a echo.Answer
+	if err := json.Unmarshal(b, &a); err != nil {
+		return err
+	}
+	if a.Method != q.method || a.Body != hr.ContentLength {
+		return fmt.Errorf("the backend received %s with %d bytes", a.Method, a.Body)
 	}
 	return nil
 }

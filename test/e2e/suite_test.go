@@ -6,10 +6,12 @@
 //
 // It reads KUBECONFIG, LINTEL_IMAGE (already on the nodes), HELM (the program),
 // and, for the test of a lost API server, LINTEL_E2E_API_DOWN and
-// LINTEL_E2E_API_UP: shell commands that take the API server away and bring it back.
+// LINTEL_E2E_API_UP: shell commands that take the API server away and bring it back, or "none"
+// where that cannot be done.
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +30,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -80,40 +84,130 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// helmArgs are the values every install of the suite uses.
-func (s *suite) helmArgs(extra ...string) []string {
+// install installs or upgrades a release of the chart and waits until it is ready.
+func (s *suite) install(t *testing.T, ns, release string, extra ...string) {
+	t.Helper()
 	name, tag, _ := strings.Cut(s.image, ":")
-	return append([]string{
-		"--namespace", systemNS, "--create-namespace",
+	args := append([]string{
+		"upgrade", "--install", release, "../../chart", "--namespace", ns, "--create-namespace", "--wait", "--timeout", "3m",
 		"--set", "controller.image.registry=", "--set", "controller.image.image=" + name, "--set", "controller.image.tag=" + tag,
 		"--set", "controller.replicaCount=2", "--set", "controller.metrics.enabled=true",
 	}, extra...)
-}
-
-func (s *suite) install(t *testing.T) {
-	t.Helper()
-	args := append([]string{"upgrade", "--install", release, "../../chart", "--wait", "--timeout", "3m"}, s.helmArgs()...)
 	out, err := exec.Command(s.helm, args...).CombinedOutput()
 	if err != nil {
-		s.dump(t)
+		s.dump(t, ns)
 		t.Fatalf("helm: %v\n%s", err, out)
 	}
 }
 
+func (s *suite) uninstall(t *testing.T, ns, release string) {
+	t.Helper()
+	if out, err := exec.Command(s.helm, "uninstall", release, "--namespace", ns, "--wait", "--timeout", "2m").CombinedOutput(); err != nil {
+		t.Errorf("helm: %v\n%s", err, out)
+	}
+}
+
+func (s *suite) pods(t *testing.T, ns string) []corev1.Pod {
+	t.Helper()
+	list, err := s.kube.CoreV1().Pods(ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.Items
+}
+
+// podNames are the names of lintel's pods that are not about to end.
+func (s *suite) podNames(t *testing.T, ns string) []string {
+	t.Helper()
+	var out []string
+	for _, p := range s.pods(t, ns) {
+		if p.DeletionTimestamp == nil {
+			out = append(out, p.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// logs are those of lintel's pods in a namespace.
+func (s *suite) logs(t *testing.T, ns string) string {
+	t.Helper()
+	var out strings.Builder
+	for _, p := range s.pods(t, ns) {
+		b, err := s.kube.CoreV1().Pods(ns).GetLogs(p.Name, &corev1.PodLogOptions{}).DoRaw(context.Background())
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Errorf("logs of %s: %v", p.Name, err)
+		}
+		out.Write(b)
+	}
+	return out.String()
+}
+
+// followLogs reads on what lintel's pods write. Each result waits for the end of its pod.
+func (s *suite) followLogs(t *testing.T, ns string) map[string]func(*testing.T) string {
+	t.Helper()
+	out := map[string]func(*testing.T) string{}
+	for _, name := range s.podNames(t, ns) {
+		stream, err := s.kube.CoreV1().Pods(ns).GetLogs(name, &corev1.PodLogOptions{Follow: true}).Stream(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		type result struct {
+			text []byte
+			err  error
+		}
+		done := make(chan result, 1)
+		go func() {
+			defer stream.Close()
+			b, err := io.ReadAll(stream)
+			done <- result{b, err}
+		}()
+		out[name] = func(t *testing.T) string {
+			t.Helper()
+			select {
+			case r := <-done:
+				if r.err != nil {
+					t.Errorf("log of %s: %v", name, r.err)
+				}
+				return string(r.text)
+			case <-time.After(time.Minute):
+				t.Errorf("pod %s does not end", name)
+				return ""
+			}
+		}
+	}
+	return out
+}
+
+// program leaves the access log out.
+func program(logs string) string {
+	var out strings.Builder
+	for line := range strings.Lines(logs) {
+		if strings.HasPrefix(line, "time=") || strings.HasPrefix(line, "panic") || strings.HasPrefix(line, "lintel:") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
 // dump shows what a person would look at first.
-func (s *suite) dump(t *testing.T) {
+func (s *suite) dump(t *testing.T, ns string) {
 	ctx := context.Background()
-	pods, err := s.kube.CoreV1().Pods(systemNS).List(ctx, metav1.ListOptions{})
+	pods, err := s.kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Log(err)
 		return
 	}
 	for _, p := range pods.Items {
-		t.Logf("pod %s %s %+v", p.Name, p.Status.Phase, p.Status.ContainerStatuses)
+		t.Logf("pod %s %s", p.Name, p.Status.Phase)
+		for _, c := range p.Status.ContainerStatuses {
+			t.Logf("container %s: ready %v, restarts %d, %+v", c.Name, c.Ready, c.RestartCount, c.State)
+		}
 		for _, previous := range []bool{true, false} {
-			logs, err := s.kube.CoreV1().Pods(systemNS).GetLogs(p.Name, &corev1.PodLogOptions{Previous: previous}).DoRaw(ctx)
+			logs, err := s.kube.CoreV1().Pods(ns).GetLogs(p.Name, &corev1.PodLogOptions{Previous: previous}).DoRaw(ctx)
 			if err == nil {
-				t.Logf("%s", tail(string(logs), 60))
+				t.Logf("%s", tail(program(string(logs)), 60))
+				t.Logf("%s", tail(string(logs), 10))
 			}
 		}
 	}
@@ -152,13 +246,14 @@ func eventually(t *testing.T, within time.Duration, ok func() error) {
 func (s *suite) namespace(t *testing.T, name string) string {
 	t.Helper()
 	ctx := context.Background()
-	_, err := s.kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		t.Fatal(err)
-	}
+	// A run before may have left one that is still going away.
+	eventually(t, time.Minute, func() error {
+		_, err := s.kube.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		return err
+	})
 	t.Cleanup(func() {
 		if err := s.kube.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
-			t.Log(err)
+			t.Error(err)
 		}
 	})
 	eventually(t, 30*time.Second, func() error {
@@ -169,7 +264,8 @@ func (s *suite) namespace(t *testing.T, name string) string {
 }
 
 // backend deploys echo pods and a Service in front of them, and waits until they are ready.
-func (s *suite) backend(t *testing.T, ns, name string, replicas int32) {
+// A flag given here goes before the usual one.
+func (s *suite) backend(t *testing.T, ns, name string, replicas int32, flags ...string) {
 	t.Helper()
 	ctx := context.Background()
 	labels := map[string]string{"app": name}
@@ -185,7 +281,7 @@ func (s *suite) backend(t *testing.T, ns, name string, replicas int32) {
 					TerminationGracePeriodSeconds: &grace,
 					Containers: []corev1.Container{{
 						Name: "echo", Image: s.image, ImagePullPolicy: corev1.PullIfNotPresent,
-						Args:           []string{"echo", "--listen", ":8080", "--grace", "5s", "--linger", "3s"},
+						Args:           append([]string{"echo", "--listen", ":8080", "--grace", "5s", "--linger", "3s"}, flags...),
 						Ports:          []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
 						ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/health", Port: intstr.FromString("http")}}},
 						Env:            []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}}},
@@ -273,6 +369,40 @@ func (s *suite) create(t *testing.T, in *networkingv1.Ingress) *networkingv1.Ing
 	return out
 }
 
+// annotate sets an annotation of lintel's on an Ingress; an empty value removes it.
+func (s *suite) annotate(t *testing.T, ns, name, key, value string) {
+	t.Helper()
+	var v any
+	if value != "" {
+		v = value
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"nginx.ingress.kubernetes.io/" + key: v}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.kube.NetworkingV1().Ingresses(ns).Patch(context.Background(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// published waits for an address in the status of an Ingress.
+func (s *suite) published(t *testing.T, ns, name string) (addr string) {
+	t.Helper()
+	end := time.Now().Add(60 * time.Second)
+	for time.Now().Before(end) {
+		in, err := s.kube.NetworkingV1().Ingresses(ns).Get(context.Background(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all := in.Status.LoadBalancer.Ingress; len(all) > 0 {
+			return cmp.Or(all[0].IP, all[0].Hostname)
+		}
+		time.Sleep(2 * time.Millisecond) // often: what is wanted is the first moment
+	}
+	t.Fatalf("no address in the status of Ingress %s/%s", ns, name)
+	return ""
+}
+
 // client reaches lintel at its published address whatever the URL's host says.
 func (s *suite) client(keepAlive bool) *http.Client {
 	d := &net.Dialer{Timeout: 5 * time.Second}
@@ -280,6 +410,7 @@ func (s *suite) client(keepAlive bool) *http.Client {
 		Timeout: 15 * time.Second,
 		Transport: &http.Transport{
 			DisableKeepAlives: !keepAlive,
+			ForceAttemptHTTP2: keepAlive,
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				_, port, err := net.SplitHostPort(addr)
 				if err != nil {
