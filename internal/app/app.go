@@ -85,6 +85,7 @@ func NewWithOutput(o Options, log *slog.Logger, stdout io.Writer) (*App, error) 
 	}
 	a.world.ledger.Subscribe(a.logFindings)
 	a.front = newFront(&o, a.world, log)
+	a.world.statusPage = a.front.statusPage
 	a.world.metrics.SetSources(a.metricSources())
 	return a, nil
 }

@@ -46,3 +46,10 @@ func (f *front) connections() metrics.Connections {
 		Reading: pending + e.Reading, Writing: e.Writing, Waiting: e.Waiting,
 	}
 }
+
+// statusPage is nginx's stub status, for the agents that read it.
+func (f *front) statusPage() []byte {
+	c := f.connections()
+	return fmt.Appendf(nil, "Active connections: %d \nserver accepts handled requests\n %d %d %d \nReading: %d Writing: %d Waiting: %d \n",
+		c.Active, c.Accepted, c.Handled, f.engine.Counts().Requests, c.Reading, c.Writing, c.Waiting)
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/lintel-ingress/lintel/internal/proxy"
 	"github.com/lintel-ingress/lintel/internal/upstream"
 	"github.com/lintel-ingress/lintel/internal/upstream/std"
+	"github.com/lintel-ingress/lintel/internal/wire/h1"
 )
 
 // world is everything that serves: it takes what the pipeline builds. The methods of outlets
@@ -35,6 +36,8 @@ type world struct {
 	access    *accesslog.Log
 	metrics   *metrics.Metrics
 
+	// statusPage is the text of /nginx_status.
+	statusPage func() []byte
 	// served Ingresses are told to whoever writes status, after the table serves them.
 	onServed func(map[object.Key]bool)
 	// onApplied is told of each table in force.
@@ -59,6 +62,7 @@ func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, erro
 		log: log, ledger: new(diag.Ledger), certs: certs.New(self), access: access, transport: std.New(std.Options{}),
 		hosts: map[string]*config.Host{}, pool: map[config.PoolID]*config.Pool{}, cert: map[config.CertID]*config.Cert{},
 		failing: map[diag.Owner]bool{}, onServed: func(map[object.Key]bool) {}, onApplied: func(uint64) {},
+		statusPage: func() []byte { return nil },
 	}
 	w.metrics, err = metrics.New(metrics.Options{
 		Enabled: o.EnableMetrics, Class: o.ControllerClass, Namespace: o.PodNamespace, Pod: o.PodName,
@@ -72,6 +76,7 @@ func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, erro
 	w.proxy = proxy.New(proxy.Deps{
 		Pool: w.registry.Pool, HTTP1: w.transport, HTTP2: w.transport, Compile: compile,
 		Global: func() *config.Global { return w.plane.Global() }, Buffers: proxy.NewBuffers(""), Log: log,
+		Reroute: func(x *exchange.Exchange, uri string) { w.plane.Reroute(x, uri) },
 	})
 	w.plane = dataplane.New(dataplane.Deps{
 		Forwarder: func(id string, f *config.Forward, o *config.Origin) (dataplane.Forwarder, error) {
@@ -89,6 +94,8 @@ func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, erro
 			return pager, nil
 		},
 		Prepare: proxy.Prepare, Finish: proxy.Done,
+		Target: func(r *exchange.Request, target string) bool { return h1.SetTarget(r, target) == nil },
+		Page:   func(string) []byte { return w.statusPage() },
 		Series: func(info *exchange.RouteInfo) dataplane.Series {
 			if r := w.metrics.Route(info); r != nil {
 				return r

@@ -139,6 +139,8 @@ type Action struct {
 	Forward *Forward
 	Files   *Files
 	Status  int // a fixed answer: 404 of the built-in default backend, 503
+	// Page, beside Status 200, names a text the process fills in: "nginx_status".
+	Page string
 	// Slash answers 301 to the path with "/" added.
 	Slash *Slash
 }

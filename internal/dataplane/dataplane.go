@@ -59,6 +59,10 @@ type Deps struct {
 	Prepare func(x *exchange.Exchange)
 	// Finish ends what forwarding still holds of x; it may be called for exchanges that were never forwarded. nil: nothing to do.
 	Finish func(x *exchange.Exchange)
+	// Target reads an origin-form request target into r, for Reroute. nil refuses to reroute.
+	Target func(r *exchange.Request, target string) bool
+	// Page makes the text of a config.Action.Page; nil: empty.
+	Page func(name string) []byte
 	// Series resolves the metrics of a route; nil counts nothing.
 	Series func(info *exchange.RouteInfo) Series
 	// Env is the part of filter.Env that is the same for every filter.

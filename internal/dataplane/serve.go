@@ -16,6 +16,8 @@ type state struct {
 	stage  stage
 	// replace is the status an error backend is asked to replace; 0: none.
 	replace int
+	// reroutes counts how often an endpoint sent the request elsewhere.
+	reroutes int
 }
 
 type stage uint8
@@ -104,6 +106,10 @@ func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
 		if a.Status == 200 {
 			x.Resp.Header.Set("Content-Type", "text/html") // compat: nginx' default_type on the health page
 		}
+		if a.Page != "" && p.deps.Page != nil {
+			x.Resp.Header.Set("Content-Type", "text/plain")
+			setBody(x, p.deps.Page(a.Page))
+		}
 		return v
 	}
 	return x.Reply(503)
@@ -130,6 +136,48 @@ func (p *Plane) Forward(x *exchange.Exchange) {
 	p.deps.Prepare(x)
 	r.chain.prepare(x)
 	r.errors.ErrorPage(x, s.replace)
+}
+
+// maxReroutes bounds how often endpoints may send one request elsewhere; nginx allows as many internal redirects.
+const maxReroutes = 10
+
+// Reroute answers x by the route of the same host that uri matches: what an endpoint asks for by
+// X-Accel-Redirect. The request becomes a GET without content, and that route's filters run.
+func (p *Plane) Reroute(x *exchange.Exchange, uri string) {
+	s := slot.Of(x)
+	s.reroutes++
+	if s.reroutes > maxReroutes || s.host == nil || p.deps.Target == nil || !p.deps.Target(&x.Req, strings.Clone(uri)) {
+		x.Reply(500)
+		return
+	}
+	r, captures, ok := s.host.paths.Match(x.Req.Path, x.Captures)
+	x.Captures = captures
+	if !ok {
+		x.Reply(404)
+		return
+	}
+	s.route.chain.finish(x)
+	s.route = r
+	x.Route = &r.info
+	if x.Req.Method != "HEAD" {
+		x.Req.Method = "GET"
+	}
+	x.Req.Body, x.Req.Length = nil, 0
+	x.Resp.Header.Reset()
+	x.Resp.Status, x.Resp.FromUpstream = 0, false
+	switch v := r.chain.begin(x); {
+	case v == exchange.Drop:
+		x.Resp.Status = exchange.StatusDrop
+	case v == exchange.Reply:
+	case r.forward != nil:
+		p.deps.Prepare(x)
+		r.chain.prepare(x)
+		r.forward.Forward(x)
+	case r.cfg.Action.Files != nil:
+		serveFiles(x, r.cfg.Action.Files)
+	default:
+		x.Reply(max(r.cfg.Action.Status, 404))
+	}
 }
 
 // Respond runs the response filters of the scopes the request came to, innermost first,

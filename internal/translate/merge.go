@@ -502,17 +502,17 @@ func (m *merge) badRegex(p *mergedPart, err error) {
 // own adds lintel's own paths to the catch-all. compat: in regex mode nginx prefers every regular
 // expression, the implicit "/" included, to them.
 func (m *merge) own(h *config.Host) {
-	add := func(path string, filters ...filter.Config) {
+	add := func(path, page string, filters ...filter.Config) {
 		if path == "" || path == "/" {
 			return
 		}
 		h.Routes = append(h.Routes, &config.Route{
-			ID: "- _ own " + path, Match: config.Text, Path: path, Action: config.Action{Status: 200}, NoLog: true, Filters: filters,
+			ID: "- _ own " + path, Match: config.Text, Path: path, Action: config.Action{Status: 200, Page: page}, NoLog: true, Filters: filters,
 			Origin: config.Origin{Host: config.CatchAll, Rule: -1, Path: -1, Upstream: "-", PathText: path},
 		})
 	}
-	add(m.t.o.HealthPath)
-	add("/nginx_status", access.Config{Allow: m.t.statusAllow, AllowOnly: true})
+	add(m.t.o.HealthPath, "")
+	add("/nginx_status", "nginx_status", access.Config{Allow: m.t.statusAllow, AllowOnly: true})
 }
 
 // same reports whether two merges come to the same, findings aside.
