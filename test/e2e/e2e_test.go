@@ -255,23 +255,9 @@ func (s *suite) events(t *testing.T, ns string) {
 }
 
 func (s *suite) endpoints(t *testing.T, ns string) {
-	ctx := context.Background()
-	scale, err := s.kube.AppsV1().Deployments(ns).GetScale(ctx, "cart", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	scale.Spec.Replicas = 0
-	if _, err := s.kube.AppsV1().Deployments(ns).UpdateScale(ctx, "cart", scale, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	s.scale(t, ns, "cart", 0)
 	s.wants(t, 30*time.Second, "http://shop.test/cart", 503)
-	if scale, err = s.kube.AppsV1().Deployments(ns).GetScale(ctx, "cart", metav1.GetOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	scale.Spec.Replicas = 1
-	if _, err := s.kube.AppsV1().Deployments(ns).UpdateScale(ctx, "cart", scale, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	s.scale(t, ns, "cart", 1)
 	s.wants(t, 60*time.Second, "http://shop.test/cart", 200)
 }
 
@@ -404,22 +390,20 @@ func (s *suite) leader(t *testing.T, ns string) {
 	s.rolledOut(t, systemNS, controller)
 }
 
-// second installs another controller: both serve their own class only. Then it is confined to its
-// namespace, where it may not even read classes.
+// second installs another controller: both serve their own class only. Then it is confined to
+// one namespace, and may not even read classes.
 func (s *suite) second(t *testing.T, ns string) {
-	const secondNS = "lintel-second"
+	const secondNS, confinedNS = "lintel-second", "e2e-confined"
 	s.namespace(t, secondNS)
+	s.namespace(t, confinedNS)
 	values := []string{"--set", "controller.replicaCount=1", "--set", "controller.ingressClass=second", "--set", "controller.ingressClassResource.name=second",
 		"--set", "controller.ingressClassResource.controllerValue=lintel.test/second"}
 	s.install(t, secondNS, "second", values...)
-	installed := true
 	defer func() {
 		if t.Failed() {
 			s.dump(t, secondNS)
 		}
-		if installed {
-			s.uninstall(t, secondNS, "second")
-		}
+		s.uninstall(t, secondNS, "second")
 	}()
 	s.create(t, newIngress(ns, "second", "second", "second.test", nil, path{networkingv1.PathTypePrefix, "/", "shop"}))
 	addr := s.published(t, ns, "second")
@@ -438,17 +422,17 @@ func (s *suite) second(t *testing.T, ns string) {
 		t.Errorf("the second controller misses a permission:\n%s", program(text))
 	}
 
-	s.install(t, secondNS, "second", append(values, "--set", "controller.scope.enabled=true", "--set", "rbac.scope=true")...)
+	s.install(t, secondNS, "second", append(values, "--set", "controller.scope.enabled=true", "--set", "controller.scope.namespace="+confinedNS, "--set", "rbac.scope=true")...)
 	s.rolledOut(t, secondNS, "second-ingress-nginx-controller")
-	s.backend(t, secondNS, "inside", 1)
+	s.backend(t, confinedNS, "inside", 1)
 	legacy := func(ns, host, svc string) *networkingv1.Ingress {
-		in := newIngress(ns, "scoped", "", host, nil, path{networkingv1.PathTypePrefix, "/", svc})
+		in := newIngress(ns, "confined", "", host, nil, path{networkingv1.PathTypePrefix, "/", svc})
 		in.Annotations["kubernetes.io/ingress.class"] = "second"
 		return s.create(t, in)
 	}
 	legacy(ns, "outside.test", "shop")
-	legacy(secondNS, "inside.test", "inside")
-	s.published(t, secondNS, "scoped")
+	legacy(confinedNS, "inside.test", "inside")
+	s.published(t, confinedNS, "confined")
 	other.wants(t, 5*time.Second, "http://inside.test/", 200)
 	other.wants(t, 5*time.Second, "http://outside.test/", 404)
 	other.wants(t, 5*time.Second, "http://second.test/", 404)
@@ -458,11 +442,11 @@ func (s *suite) second(t *testing.T, ns string) {
 			t.Errorf("the confined controller misses a permission: %s", line)
 		}
 	}
-	// The last replica takes the address back.
-	s.uninstall(t, secondNS, "second")
-	installed = false
+	// The last replica takes the address back. Scaled down, not uninstalled: Helm takes the
+	// permissions away at the same time.
+	s.scale(t, secondNS, "second-ingress-nginx-controller", 0)
 	eventually(t, 30*time.Second, func() error {
-		in, err := s.kube.NetworkingV1().Ingresses(secondNS).Get(context.Background(), "scoped", metav1.GetOptions{})
+		in, err := s.kube.NetworkingV1().Ingresses(confinedNS).Get(context.Background(), "confined", metav1.GetOptions{})
 		if err == nil && len(in.Status.LoadBalancer.Ingress) != 0 {
 			err = fmt.Errorf("status %v after the last replica is gone", in.Status.LoadBalancer.Ingress)
 		}

@@ -318,6 +318,19 @@ func (s *suite) rolledOut(t *testing.T, ns, name string) {
 	})
 }
 
+func (s *suite) scale(t *testing.T, ns, name string, replicas int32) {
+	t.Helper()
+	ctx := context.Background()
+	scale, err := s.kube.AppsV1().Deployments(ns).GetScale(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scale.Spec.Replicas = replicas
+	if _, err := s.kube.AppsV1().Deployments(ns).UpdateScale(ctx, name, scale, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // restart does what kubectl rollout restart does.
 func (s *suite) restart(t *testing.T, ns, name string) {
 	t.Helper()
