@@ -221,6 +221,26 @@ func TestMissingServiceHealsWhenItAppears(t *testing.T) {
 	}
 }
 
+func TestMissingClassIsToBeCreatedUnlessMisspelt(t *testing.T) {
+	for name, want := range map[string]string{"nginx": "create the IngressClass", "ngnix": "did you mean nginx?", "other": "create the IngressClass"} {
+		w := newWorld(t, testOptions())
+		in := simple("i", "shop.test", "/", "a")
+		in.Spec.IngressClassName = &name
+		w.build(w.snap.Apply([]object.Change{
+			{Key: object.Key{Kind: object.KindIngressClass, Name: "nginx"}}, change(service("a")), change(in),
+		}))
+		var hints []string
+		for _, ds := range w.diags {
+			for _, d := range ds {
+				hints = append(hints, d.Hint)
+			}
+		}
+		if len(hints) != 1 || !strings.HasPrefix(hints[0], want) {
+			t.Errorf("class %q: hints %q, want %q", name, hints, want)
+		}
+	}
+}
+
 func TestClassChangesCountAtOnce(t *testing.T) {
 	w := newWorld(t, testOptions())
 	late := "late"

@@ -56,7 +56,7 @@ func byField(name string, from object.Origin, r *object.Reader, o *Options) (boo
 		return true, nil
 	}
 	hint := fmt.Sprintf("create the IngressClass with spec.controller: %s, or name one that exists", o.ControllerClass)
-	if annotation.Nearest(name, []string{o.IngressClass}) != "" {
+	if name != o.IngressClass && annotation.Nearest(name, []string{o.IngressClass}) != "" {
 		hint = "did you mean " + o.IngressClass + "?"
 	}
 	return false, &diag.Diagnostic{
