@@ -475,9 +475,8 @@ func (w *World) annotations(a *Answer, r *config.Route) {
 			continue
 		}
 		field := "metadata.annotations[" + name + "]"
-		a.Annotations = append(a.Annotations, Annotation{
-			Name: name, Value: diag.Clip(value, 200), Note: notes[field], Pos: from.Fields[field].String(),
-		})
+		pos, _ := from.Fields.At(field)
+		a.Annotations = append(a.Annotations, Annotation{Name: name, Value: diag.Clip(value, 200), Note: notes[field], Pos: pos.String()})
 	}
 	slices.SortFunc(a.Annotations, func(x, y Annotation) int { return cmp.Compare(x.Name, y.Name) })
 }

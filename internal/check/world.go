@@ -150,7 +150,7 @@ func keyOf(r diag.Ref) (object.Key, bool) {
 // position is the place of a field, or of the nearest one above it that has a place.
 func position(from object.Origin, field string) diag.Pos {
 	for field != "" {
-		if p, ok := from.Fields[field]; ok {
+		if p, ok := from.Fields.At(field); ok {
 			return p
 		}
 		field = field[:max(strings.LastIndexAny(field, ".["), 0)]

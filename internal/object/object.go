@@ -70,8 +70,8 @@ type Origin struct {
 	// Local is true for manifests in a directory: loopback addresses are allowed.
 	Local bool
 	Pos   diag.Pos
-	// Fields maps field paths as diagnostics write them to places in the file; nil from an API server.
-	Fields map[string]diag.Pos
+	// Fields finds the places of fields in the file; nil from an API server.
+	Fields *Fields
 	// Order is the place in the order of files and documents, standing in for a missing creationTimestamp.
 	Order int
 }

@@ -46,7 +46,7 @@ func (r *Reader) entry(k Key) *entry {
 	r.reads[k] = struct{}{}
 	r.s.mu.RLock()
 	defer r.s.mu.RUnlock()
-	return r.s.objects[k]
+	return r.s.get(k)
 }
 
 func read[T metav1.Object](r *Reader, k Key) (T, bool) {
@@ -100,7 +100,7 @@ func (r *Reader) ConfigMapKey(namespace, name, part string) (string, bool) {
 	}
 	r.s.mu.RLock()
 	defer r.s.mu.RUnlock()
-	e := r.s.objects[k]
+	e := r.s.get(k)
 	if e == nil {
 		return "", false
 	}
@@ -125,7 +125,7 @@ func (r *Reader) Namespace(name string) (*Namespace, bool) {
 // Origin says where the object under k came from, and records the read. The zero value when there is none.
 func (r *Reader) Origin(k Key) Origin {
 	if e := r.entry(k); e != nil {
-		return e.origin
+		return e.from()
 	}
 	return Origin{}
 }

@@ -18,27 +18,60 @@ const serviceLabel = "kubernetes.io/service-name"
 // goroutine at a time should Apply and translate, so that a build sees one state.
 type Snapshot struct {
 	mu      sync.RWMutex
-	objects map[Key]*entry
-	kinds   [KindFile + 1]map[Key]struct{} // the keys of those kinds that are listed
-	slices  map[Key]map[Key]struct{}       // EndpointSlices by the Service's key
+	objects [KindFile + 1]map[named]*entry
+	slices  map[named][]string // names of the EndpointSlices of a Service, sorted
 	pinned  map[Key]bool
 }
 
-// entry is one object with what lintel remembers of it.
+// named is a Key among those of one kind.
+type named struct{ namespace, name string }
+
+// entry is one object with what lintel remembers of it. There is one for every object of the
+// cluster, so what few have stands apart.
 type entry struct {
 	object metav1.Object
-	origin Origin
+	origin *Origin // nil: the zero one
 	// lower are a ConfigMap's entries by lower-case name; nil for other kinds.
 	lower map[string]string
-	// accepted is the last revision of an Ingress that translation accepted, with where it came from.
-	accepted       *Ingress
-	acceptedOrigin Origin
+	// accepted is the last revision of an Ingress that translation accepted.
+	accepted *accepted
+}
+
+// accepted is a revision with where it came from.
+type accepted struct {
+	object *Ingress
+	origin *Origin
+}
+
+// asIs says of an entry that the revision accepted is the current one.
+var asIs = new(accepted)
+
+func (e *entry) from() Origin {
+	if e.origin == nil {
+		return Origin{}
+	}
+	return *e.origin
+}
+
+// last returns the revision accepted last, for the entry that takes this one's place.
+func (e *entry) last() *accepted {
+	if e.accepted == asIs {
+		return &accepted{e.object.(*Ingress), e.origin}
+	}
+	return e.accepted
 }
 
 // NewSnapshot returns an empty snapshot.
 func NewSnapshot() *Snapshot {
-	return &Snapshot{objects: map[Key]*entry{}, slices: map[Key]map[Key]struct{}{}, pinned: map[Key]bool{}}
+	s := &Snapshot{slices: map[named][]string{}, pinned: map[Key]bool{}}
+	for i := range s.objects {
+		s.objects[i] = map[named]*entry{}
+	}
+	return s
 }
+
+// get returns the entry of k, whatever its Part; nil for none.
+func (s *Snapshot) get(k Key) *entry { return s.objects[k.Kind][named{k.Namespace, k.Name}] }
 
 // Pin makes deletions of k from an API server do nothing: the last content stays until the
 // process ends. compat: the controller's ConfigMap (reference/configmap.md). A file that is
@@ -72,14 +105,11 @@ func (s *Snapshot) Apply(changes []Change) []Key {
 }
 
 func (s *Snapshot) remove(k Key, changed map[Key]struct{}) {
-	old, ok := s.objects[k]
-	if !ok || s.pinned[k] && !old.origin.Local {
+	old := s.get(k)
+	if old == nil || s.pinned[k] && !old.from().Local {
 		return
 	}
-	delete(s.objects, k)
-	if s.kinds[k.Kind] != nil {
-		delete(s.kinds[k.Kind], k)
-	}
+	delete(s.objects[k.Kind], named{k.Namespace, k.Name})
 	if slice, ok := old.object.(*EndpointSlice); ok {
 		s.unlinkSlice(k, slice)
 	}
@@ -90,15 +120,19 @@ func (s *Snapshot) remove(k Key, changed map[Key]struct{}) {
 }
 
 func (s *Snapshot) store(c Change, changed map[Key]struct{}) {
-	e := &entry{object: c.Object, origin: c.Origin}
+	e := &entry{object: c.Object}
+	if !sameOrigin(c.Origin, Origin{}) {
+		from := c.Origin
+		e.origin = &from
+	}
 	if cm, ok := c.Object.(*ConfigMap); ok {
 		e.lower = lowered(cm)
 	}
-	if old, ok := s.objects[c.Key]; ok {
-		if sameOrigin(old.origin, c.Origin) && sameObject(old.object, c.Object) {
+	if old := s.get(c.Key); old != nil {
+		if sameOrigin(old.from(), c.Origin) && sameObject(old.object, c.Object) {
 			return
 		}
-		e.accepted, e.acceptedOrigin = old.accepted, old.acceptedOrigin
+		e.accepted = old.last()
 		if slice, ok := old.object.(*EndpointSlice); ok {
 			s.unlinkSlice(c.Key, slice)
 		}
@@ -117,27 +151,27 @@ func (s *Snapshot) store(c Change, changed map[Key]struct{}) {
 			changed[Key{c.Key.Kind, c.Key.Namespace, c.Key.Name, part}] = struct{}{}
 		}
 	}
-	s.objects[c.Key] = e
-	if s.kinds[c.Key.Kind] == nil {
-		s.kinds[c.Key.Kind] = map[Key]struct{}{}
-	}
-	s.kinds[c.Key.Kind][c.Key] = struct{}{}
+	s.objects[c.Key.Kind][named{c.Key.Namespace, c.Key.Name}] = e
 	if slice, ok := c.Object.(*EndpointSlice); ok {
-		svc := Key{Kind: KindService, Namespace: c.Key.Namespace, Name: slice.Labels[serviceLabel]}
-		if s.slices[svc] == nil {
-			s.slices[svc] = map[Key]struct{}{}
-		}
-		s.slices[svc][c.Key] = struct{}{}
+		svc := named{c.Key.Namespace, slice.Labels[serviceLabel]}
+		list := s.slices[svc]
+		at, _ := slices.BinarySearch(list, c.Key.Name)
+		s.slices[svc] = slices.Insert(slices.Clip(list), at, c.Key.Name)
 	}
 	changed[c.Key] = struct{}{}
 }
 
 func (s *Snapshot) unlinkSlice(k Key, slice *EndpointSlice) {
-	svc := Key{Kind: KindService, Namespace: k.Namespace, Name: slice.Labels[serviceLabel]}
-	delete(s.slices[svc], k)
-	if len(s.slices[svc]) == 0 {
-		delete(s.slices, svc)
+	svc := named{k.Namespace, slice.Labels[serviceLabel]}
+	list := s.slices[svc]
+	if at, ok := slices.BinarySearch(list, k.Name); ok {
+		list = slices.Delete(list, at, at+1)
 	}
+	if len(list) == 0 {
+		delete(s.slices, svc)
+		return
+	}
+	s.slices[svc] = list
 }
 
 // lowered is a ConfigMap's data by lower-case name: reference/configmap.md reads keys without
@@ -172,26 +206,30 @@ func sameObject(a, b metav1.Object) bool {
 }
 
 func sameOrigin(a, b Origin) bool {
-	return a.Local == b.Local && a.Pos == b.Pos && a.Order == b.Order && maps.Equal(a.Fields, b.Fields)
+	return a.Local == b.Local && a.Pos == b.Pos && a.Order == b.Order && a.Fields.Same(b.Fields)
 }
 
 // Object returns what is stored under k, with where it came from.
 func (s *Snapshot) Object(k Key) (metav1.Object, Origin, bool) {
-	k.Part = ""
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e, ok := s.objects[k]
-	if !ok {
+	e := s.get(k)
+	if e == nil {
 		return nil, Origin{}, false
 	}
-	return e.object, e.origin, true
+	return e.object, e.from(), true
 }
 
 // Keys returns the keys of one kind, sorted.
 func (s *Snapshot) Keys(kind Kind) []Key {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.SortedFunc(maps.Keys(s.kinds[kind]), Compare)
+	out := make([]Key, 0, len(s.objects[kind]))
+	for n := range s.objects[kind] {
+		out = append(out, Key{Kind: kind, Namespace: n.namespace, Name: n.name})
+	}
+	slices.SortFunc(out, Compare)
+	return out
 }
 
 // Slices returns the EndpointSlices of a Service, sorted by name, and whether one of them
@@ -199,10 +237,10 @@ func (s *Snapshot) Keys(kind Kind) []Key {
 func (s *Snapshot) Slices(namespace, service string) (list []*EndpointSlice, local bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, k := range slices.SortedFunc(maps.Keys(s.slices[Key{Kind: KindService, Namespace: namespace, Name: service}]), Compare) {
-		e := s.objects[k]
+	for _, name := range s.slices[named{namespace, service}] {
+		e := s.objects[KindEndpointSlice][named{namespace, name}]
 		list = append(list, e.object.(*EndpointSlice))
-		local = local || e.origin.Local
+		local = local || e.from().Local
 	}
 	return list, local
 }
@@ -217,8 +255,12 @@ func SliceService(slice *EndpointSlice) (namespace, service string) {
 func (s *Snapshot) Accept(k Key, in *Ingress, from Origin) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e, ok := s.objects[k]; ok {
-		e.accepted, e.acceptedOrigin = in, from
+	switch e := s.get(k); {
+	case e == nil:
+	case e.object == metav1.Object(in) && sameOrigin(e.from(), from):
+		e.accepted = asIs
+	default:
+		e.accepted = &accepted{in, &from}
 	}
 }
 
@@ -226,11 +268,15 @@ func (s *Snapshot) Accept(k Key, in *Ingress, from Origin) {
 func (s *Snapshot) Accepted(k Key) (*Ingress, Origin, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	e, ok := s.objects[k]
-	if !ok || e.accepted == nil {
+	e := s.get(k)
+	if e == nil || e.accepted == nil {
 		return nil, Origin{}, false
 	}
-	return e.accepted, e.acceptedOrigin, true
+	a := e.last()
+	if a.origin == nil {
+		return a.object, Origin{}, true
+	}
+	return a.object, *a.origin, true
 }
 
 // Compare orders keys by kind, namespace, name and part.

@@ -271,7 +271,7 @@ func (b *Builder) buildIngress(k object.Key, out *Result) {
 // placesMoved merges the hosts of a fragment again whose manifest was only moved about: findings
 // of hosts name lines.
 func (b *Builder) placesMoved(e *ingressEntry, old, f *Fragment) {
-	if len(f.origin.Fields) == 0 && old.origin.Pos == f.origin.Pos {
+	if f.origin.Fields.Len() == 0 && old.origin.Pos == f.origin.Pos {
 		return
 	}
 	for i := range f.Hosts {

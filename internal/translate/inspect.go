@@ -117,7 +117,7 @@ func hostName(text string) (name string, problem, hint string) {
 // field around it, else that of the object.
 func position(from object.Origin, field string) diag.Pos {
 	for f := field; f != ""; {
-		if p, ok := from.Fields[f]; ok {
+		if p, ok := from.Fields.At(f); ok {
 			return p
 		}
 		cut := strings.LastIndexAny(f, ".[")

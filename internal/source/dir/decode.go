@@ -128,7 +128,7 @@ func (p *parser) decode(d *document, file string, n *yaml.Node, h header, k kind
 	c := &p.c
 	c.reset(file)
 	err := c.value(n, e.pos, 0)
-	fields := c.fields(k.depth)
+	fields := c.shapes.Fields(c.fields(k.depth))
 	complain := func(f diag.Diagnostic) {
 		f.Object = e.key.Ref()
 		if k.kind == object.KindSecret {
@@ -190,7 +190,7 @@ func (p *parser) decode(d *document, file string, n *yaml.Node, h header, k kind
 	objs := []metav1.Object{nil}
 	if k.upgrade != nil {
 		objs = k.upgrade(into)
-		fields = upgradeFields(k.kind, fields)
+		fields = c.shapes.Fields(upgradeFields(k.kind, c.fields(k.depth)))
 	} else {
 		objs[0] = into.(metav1.Object)
 	}
@@ -246,7 +246,7 @@ func badName(k object.Key, h header) (field, reason string) {
 }
 
 // typeError says in words which value has the wrong type.
-func (p *parser) typeError(err error, k kind, into any, fields map[string]diag.Pos) diag.Diagnostic {
+func (p *parser) typeError(err error, k kind, into any, fields *object.Fields) diag.Diagnostic {
 	var t *json.UnmarshalTypeError
 	if !errors.As(err, &t) {
 		if s, ok := into.(*object.Secret); ok {
@@ -351,9 +351,9 @@ func unknownField(err error) (diag.Diagnostic, bool) {
 }
 
 // at returns the place of field, or of the closest field above it that has one.
-func at(fields map[string]diag.Pos, field string, otherwise diag.Pos) diag.Pos {
+func at(fields *object.Fields, field string, otherwise diag.Pos) diag.Pos {
 	for field != "" {
-		if p, ok := fields[field]; ok {
+		if p, ok := fields.At(field); ok {
 			return p
 		}
 		cut := strings.LastIndexAny(field, ".[")
@@ -366,27 +366,27 @@ func at(fields map[string]diag.Pos, field string, otherwise diag.Pos) diag.Pos {
 }
 
 // upgradeFields gives the places of old fields to the names they have now.
-func upgradeFields(k object.Kind, fields map[string]diag.Pos) map[string]diag.Pos {
+func upgradeFields(k object.Kind, fields []object.Place) []object.Place {
 	if k != object.KindIngress {
 		return fields
 	}
-	out := make(map[string]diag.Pos, len(fields))
-	for path, pos := range fields {
+	out := make([]object.Place, 0, len(fields)+8)
+	for _, f := range fields {
+		path, pos := f.Path, f.Pos
 		if rest, ok := strings.CutPrefix(path, "spec.backend"); ok {
 			path = "spec.defaultBackend" + rest
 		}
 		switch {
 		case strings.HasSuffix(path, "ackend.serviceName"):
 			base := strings.TrimSuffix(path, ".serviceName")
-			out[base+".service"] = pos
-			out[base+".service.name"] = pos
+			out = append(out, object.Place{Path: base + ".service", Pos: pos}, object.Place{Path: base + ".service.name", Pos: pos})
 		case strings.HasSuffix(path, "ackend.servicePort"):
 			base := strings.TrimSuffix(path, ".servicePort")
 			for _, f := range []string{".service.port", ".service.port.number", ".service.port.name"} {
-				out[base+f] = pos
+				out = append(out, object.Place{Path: base + f, Pos: pos})
 			}
 		default:
-			out[path] = pos
+			out = append(out, object.Place{Path: path, Pos: pos})
 		}
 	}
 	return out

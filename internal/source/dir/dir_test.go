@@ -97,13 +97,18 @@ func TestFieldsHaveTheirPlaceInTheFile(t *testing.T) {
 		"spec.rules[0].http.paths[1].path":                        "a/web.yaml:18:9",
 		"spec.rules[0].http.paths[1].backend.service.name":        "a/web.yaml:22:13",
 	} {
-		if got := c.Origin.Fields[field].String(); got != want {
+		if got := placeOf(c, field); got != want {
 			t.Errorf("%s is at %q, want %q", field, got, want)
 		}
 	}
 	if got := texts(cs); len(got) > 0 {
 		t.Errorf("findings in a good manifest: %q", got)
 	}
+}
+
+func placeOf(c *object.Change, field string) string {
+	pos, _ := c.Origin.Fields.At(field)
+	return pos.String()
 }
 
 func TestOldIngressIsUpgradedWithItsPlaces(t *testing.T) {
@@ -136,10 +141,10 @@ spec:
 	if in.Spec.TLS[0].SecretName != "tls" {
 		t.Errorf("tls became %v", in.Spec.TLS)
 	}
-	if got := c.Origin.Fields["spec.rules[0].http.paths[0].backend.service.port.number"].String(); got != "old.yaml:16:11" {
+	if got := placeOf(c, "spec.rules[0].http.paths[0].backend.service.port.number"); got != "old.yaml:16:11" {
 		t.Errorf("the port is at %q, want old.yaml:16:11", got)
 	}
-	if got := c.Origin.Fields["spec.defaultBackend.service.name"].String(); got != "old.yaml:5:13" {
+	if got := placeOf(c, "spec.defaultBackend.service.name"); got != "old.yaml:5:13" {
 		t.Errorf("the default backend is at %q, want old.yaml:5:13", got)
 	}
 	if len(c.Diags) != 1 || c.Diags[0].Code != diag.APIVersionOld || c.Diags[0].Pos.String() != "old.yaml:1:1" {

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/object"
 )
 
 // The bounds of one document. Aliases can make a small file large ("billion laughs").
@@ -34,6 +35,8 @@ type converter struct {
 	path     []byte
 	repeated []mark // keys written twice in one mapping
 	paths    map[string]string
+	places   []object.Place
+	shapes   object.Shapes
 }
 
 // posError is a fault of the document itself, with its place.
@@ -270,16 +273,17 @@ func (c *converter) integer(n *yaml.Node) error {
 	return c.fail(n, "%q is not a number of 64 bits", n.Value)
 }
 
-// fields maps the paths seen to their places; depth bounds how many levels are kept, 0 keeps all.
-func (c *converter) fields(depth int) map[string]diag.Pos {
-	out := make(map[string]diag.Pos, len(c.marks))
+// fields returns the paths seen with their places, until the next reset; depth bounds how many
+// levels are kept, 0 keeps all.
+func (c *converter) fields(depth int) []object.Place {
+	c.places = c.places[:0]
 	for _, m := range c.marks {
 		if m.path == "" || depth > 0 && strings.Count(m.path, ".")+strings.Count(m.path, "[") >= depth {
 			continue
 		}
-		out[m.path] = m.pos
+		c.places = append(c.places, object.Place{Path: m.path, Pos: m.pos})
 	}
-	return out
+	return c.places
 }
 
 // near returns the mark of the value a decoder had just read at offset.

@@ -24,7 +24,7 @@ type entry struct {
 	// obj is nil when the document names an object but does not hold a usable one.
 	obj    metav1.Object
 	pos    diag.Pos
-	fields map[string]diag.Pos
+	fields *object.Fields
 	diags  []diag.Diagnostic
 	order  int
 }
