@@ -238,7 +238,7 @@ func eventually(t *testing.T, within time.Duration, ok func() error) {
 		if time.Now().After(end) {
 			t.Fatalf("after %s: %v", within, err)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
