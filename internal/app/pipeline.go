@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,9 +51,8 @@ type pipeline struct {
 	waiting map[string]bool // sources that are not synced
 	wake    chan struct{}
 
-	// known are the pools in force, by identity and by Service.
-	known     map[config.PoolID]*config.Pool
-	byService map[service]map[config.PoolID]struct{}
+	// byService are the pools in force.
+	byService map[service][]*config.Pool
 	broken    map[object.Key]bool // manifests with findings of their source
 	refusing  map[config.PoolID]bool
 	zone      string // of the node lintel runs on; "" where it is not known
@@ -65,7 +65,7 @@ var _ source.Sink = (*pipeline)(nil)
 func newPipeline(log *slog.Logger, snapshot *object.Snapshot, builder func() *translate.Builder, out outlets, sources []source.Source) *pipeline {
 	p := &pipeline{
 		log: log, snapshot: snapshot, make: builder, out: out, changed: func([]object.Key) {}, ready: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: map[string]bool{}, known: map[config.PoolID]*config.Pool{}, byService: map[service]map[config.PoolID]struct{}{},
+		waiting: map[string]bool{}, byService: map[service][]*config.Pool{},
 		broken: map[object.Key]bool{}, refusing: map[config.PoolID]bool{},
 	}
 	for _, s := range sources {
@@ -239,8 +239,8 @@ func (p *pipeline) moveEndpoints(changes []object.Change) {
 	}
 	p.store(changes)
 	for s := range services {
-		for id := range p.byService[s] {
-			p.refresh(p.known[id])
+		for _, pool := range p.byService[s] {
+			p.refresh(pool)
 		}
 	}
 }
@@ -254,7 +254,7 @@ func (p *pipeline) slice(k object.Key) any {
 }
 
 func (p *pipeline) refresh(pool *config.Pool) {
-	if pool == nil || pool.Static != nil || pool.ExternalName != "" {
+	if pool.Static != nil || pool.ExternalName != "" {
 		return
 	}
 	slices, _ := p.snapshot.Slices(pool.ID.Namespace, pool.ID.Service)
@@ -302,28 +302,26 @@ func (p *pipeline) build(changed []object.Key) {
 		"pools", len(r.Delta.Pools), "took", time.Since(start).Round(time.Microsecond))
 }
 
-// sortPools keeps the indexes of pools and tells new ones from those that go.
+// sortPools keeps the index of pools and tells new ones from those that go.
 func (p *pipeline) sortPools(delta map[config.PoolID]*config.Pool) (added, removed map[config.PoolID]*config.Pool) {
 	added, removed = map[config.PoolID]*config.Pool{}, map[config.PoolID]*config.Pool{}
 	for id, pool := range delta {
 		s := service{id.Namespace, id.Service}
+		list := slices.DeleteFunc(p.byService[s], func(old *config.Pool) bool { return old.ID == id })
 		if pool == nil {
 			removed[id] = nil
 			if p.refusing[id] {
 				p.findingsOf(&config.Pool{ID: id}, nil)
 			}
-			delete(p.known, id)
-			if delete(p.byService[s], id); len(p.byService[s]) == 0 {
+			if len(list) == 0 {
 				delete(p.byService, s)
+			} else {
+				p.byService[s] = list
 			}
 			continue
 		}
 		added[id] = pool
-		p.known[id] = pool
-		if p.byService[s] == nil {
-			p.byService[s] = map[config.PoolID]struct{}{}
-		}
-		p.byService[s][id] = struct{}{}
+		p.byService[s] = append(list, pool)
 	}
 	return added, removed
 }

@@ -264,7 +264,7 @@ func measureStart(b *testing.B, n int, sources func(*testing.B) []source.Source)
 		profile(b)
 		// What the source and the snapshot hold, without what is built from it.
 		c.pipeline.builder, c.pipeline.make = nil, nil
-		c.pipeline.known, c.pipeline.byService = nil, nil
+		c.pipeline.byService = nil
 		snapshot := c.snapshot
 		c.world, c.pipeline.out = nil, nil
 		objects += heap() - before

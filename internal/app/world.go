@@ -157,8 +157,12 @@ func (w *world) table(d *config.Delta) map[diag.Owner][]diag.Diagnostic {
 	if d.Global != nil {
 		found = append(found, w.settings(d.Global)...)
 	}
+	again := map[string]bool{}
 	w.mu.Lock()
 	for name, h := range d.Hosts {
+		if len(w.failing) > 0 {
+			note(again, w.hosts[name], h)
+		}
 		if h == nil {
 			delete(w.hosts, name)
 		} else {
@@ -175,21 +179,34 @@ func (w *world) table(d *config.Delta) map[diag.Owner][]diag.Diagnostic {
 	w.mu.Unlock()
 	w.metrics.Applied(true, d.Generation, time.Now())
 	w.onApplied(d.Generation)
-	return w.owned(d, found)
+	if d.Global != nil {
+		again[diag.Ref{Kind: "ConfigMap"}.String()] = true
+	}
+	return w.owned(again, found)
 }
 
-// owned sorts findings by what they are about, and withdraws those of hosts that are well now.
-func (w *world) owned(d *config.Delta, found []diag.Diagnostic) map[diag.Owner][]diag.Diagnostic {
+// note puts what hosts come from into refs.
+func note(refs map[string]bool, hosts ...*config.Host) {
+	for _, h := range hosts {
+		if h == nil {
+			continue
+		}
+		for _, o := range h.Origin {
+			refs[o.String()] = true
+		}
+	}
+}
+
+// owned sorts findings by what they are about, and withdraws those of objects that were compiled
+// again, or are gone, and are well now.
+func (w *world) owned(again map[string]bool, found []diag.Diagnostic) map[diag.Owner][]diag.Diagnostic {
 	out := map[diag.Owner][]diag.Diagnostic{}
 	for _, f := range found {
 		owner := diag.Owner{Producer: "dataplane", Subject: f.Object.String()}
 		out[owner] = append(out[owner], f)
 	}
 	for owner := range w.failing {
-		if _, still := out[owner]; still {
-			continue
-		}
-		if w.touched(d, owner.Subject) {
+		if _, still := out[owner]; !still && again[owner.Subject] {
 			out[owner] = nil
 			delete(w.failing, owner)
 		}
@@ -200,27 +217,6 @@ func (w *world) owned(d *config.Delta, found []diag.Diagnostic) map[diag.Owner][
 		}
 	}
 	return out
-}
-
-// touched reports whether d compiled again what an object contributes to.
-func (w *world) touched(d *config.Delta, ref string) bool {
-	if d.Global != nil && len(ref) >= 9 && ref[:9] == "ConfigMap" {
-		return true
-	}
-	still := false
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, h := range w.hosts {
-		for _, o := range h.Origin {
-			if o.String() == ref {
-				still = true
-				if _, ok := d.Hosts[h.Name]; ok {
-					return true
-				}
-			}
-		}
-	}
-	return !still
 }
 
 // settings puts what listens to the ConfigMap in force.
