@@ -36,7 +36,7 @@ func checkCommand(stdout io.Writer) *cobra.Command {
 		Long: "Check reads every .yaml, .yml and .json file below the paths, translates the objects as serve would, and prints\n" +
 			"what there is to say about them. Exit status: 0 nothing wrong, 1 errors (with --strict also warnings), 2 paths that\n" +
 			"cannot be read.",
-		Args: cobra.MinimumNArgs(1),
+		Args: wants(1, -1, "check wants the files or directories to read: lintel check manifests/"),
 	}
 	opts := addTranslationFlags(c.Flags())
 	c.Flags().StringVarP(&o.Format, "output", "o", "text", "text, json or sarif")
@@ -68,7 +68,7 @@ func explainCommand(stdout io.Writer) *cobra.Command {
 		Short: "Say what happens to a request, and why: host, route, Ingress, filters, endpoints",
 		Example: "  lintel explain --manifests examples/hello GET http://hello.example.com/\n" +
 			"  lintel explain --server 127.0.0.1:10254 GET https://shop.example.com/cart -H 'Cookie: a=b'",
-		Args: cobra.ExactArgs(2),
+		Args: wants(2, 2, "explain wants a method and a URL: lintel explain --manifests DIR GET http://shop.example.com/cart"),
 	}
 	opts := addTranslationFlags(c.Flags())
 	c.Flags().StringArrayVar(&manifests, "manifests", nil, "file or directory of manifests; may be given several times")

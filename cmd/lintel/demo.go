@@ -30,7 +30,7 @@ func demoCommand(stdout, stderr io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Try lintel without a cluster: two backends, example objects, ports 8080 and 8443",
-		Args:  cobra.NoArgs,
+		Args:  wants(0, 0, "demo takes no arguments"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := demo(c.Context(), stdout, stderr, httpPort, httpsPort, verbosity); err != nil {
 				return status{exitFailure, err.Error()}
@@ -71,6 +71,9 @@ func demo(ctx context.Context, stdout, stderr io.Writer, httpPort, httpsPort, ve
 	opts.HealthzHost, opts.HealthzPort, opts.Profiling = "127.0.0.1", 0, false
 	opts.PostShutdownGrace = time.Second
 	opts.Version = version
+	if err := opts.Check(); err != nil {
+		return err
+	}
 	a, err := app.New(opts, processLog(stderr, "text", verbosity))
 	if err != nil {
 		return err

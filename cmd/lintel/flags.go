@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -166,7 +165,7 @@ func (f *serveFlags) parse(args []string, stderr io.Writer) (notes []string, err
 		return nil, err
 	}
 	if f.set.NArg() > 0 {
-		return nil, fmt.Errorf("serve takes no arguments, got %q", f.set.Arg(0))
+		return nil, fmt.Errorf("serve takes no arguments, got %q; for a directory of manifests write --manifests %s", f.set.Arg(0), f.set.Arg(0))
 	}
 	f.set.Visit(func(fl *pflag.Flag) {
 		if l, ok := later[fl.Name]; ok && l.note != "" {
@@ -212,50 +211,4 @@ func singleDashes(args []string) []string {
 		out[i] = a
 	}
 	return out
-}
-
-// nearest names the known flag most like name, or "".
-func nearest(set *pflag.FlagSet, name string) string {
-	best, bestDist := "", max(2, len(name)/3)+1
-	set.VisitAll(func(f *pflag.Flag) {
-		if d := distance(name, f.Name); d < bestDist {
-			best, bestDist = f.Name, d
-		}
-	})
-	return best
-}
-
-// distance is the edit distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		prev := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev+cost)
-		}
-	}
-	return row[len(b)]
-}
-
-// unknownFlag extracts the flag's name from pflag's error, or "".
-func unknownFlag(err error) string {
-	text := err.Error()
-	if rest, ok := strings.CutPrefix(text, "unknown flag: --"); ok {
-		return rest
-	}
-	if i := strings.Index(text, "unknown shorthand flag:"); i >= 0 {
-		if _, rest, ok := strings.Cut(text, " in -"); ok {
-			return rest
-		}
-		return strconv.Quote(text)
-	}
-	return ""
 }

@@ -73,6 +73,9 @@ func run(argv []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.AddCommand(serveCommand(stderr), demoCommand(stdout, stderr), checkCommand(stdout), explainCommand(stdout), echoCommand(),
 		&cobra.Command{Use: "version", Short: "Print the version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) { fmt.Fprintln(stdout, "lintel "+version) }})
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return status{exitUsage, flagText(c.CommandPath(), c.Flags(), err)}
+	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := root.ExecuteContext(ctx)
@@ -85,11 +88,11 @@ func run(argv []string, stdout, stderr io.Writer) int {
 			fmt.Fprintln(stderr, "lintel: "+st.text)
 		}
 		return st.code
+	case strings.HasPrefix(err.Error(), "unknown command "):
+		fmt.Fprintln(stderr, "lintel: "+commandText(root, err))
+		return exitUsage
 	default:
 		fmt.Fprintln(stderr, "lintel: "+err.Error())
-		if strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "unknown flag") || strings.Contains(err.Error(), "arg(s)") {
-			return exitUsage
-		}
 		return exitFailure
 	}
 }
@@ -108,7 +111,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 				return c.Help()
 			}
 			if err != nil {
-				return status{exitUsage, usageText(flags, err)}
+				return status{exitUsage, flagText(c.CommandPath(), flags.set, err)}
 			}
 			if flags.showVer {
 				fmt.Fprintln(c.OutOrStdout(), "lintel "+version)
@@ -128,18 +131,6 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// usageText says what is wrong with the flags and which one was probably meant.
-func usageText(f *serveFlags, err error) string {
-	if name := unknownFlag(err); name != "" {
-		text := "unknown flag --" + strings.TrimLeft(name, "-")
-		if near := nearest(f.set, name); near != "" {
-			text += "; did you mean --" + near + "?"
-		}
-		return text + " (lintel serve --help lists all)"
-	}
-	return err.Error()
 }
 
 func processLog(w io.Writer, format string, verbosity int) *slog.Logger {

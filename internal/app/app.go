@@ -197,7 +197,11 @@ func (a *App) logFindings(appeared, gone []diag.Diagnostic) {
 		a.log.Log(context.Background(), level, "diagnostic", args...)
 	}
 	for _, d := range gone {
-		a.log.Debug("diagnostic gone", "object", d.Object.String(), "field", d.Field, "code", string(d.Code))
+		level := slog.LevelInfo
+		if d.Severity == diag.Info {
+			level = slog.LevelDebug
+		}
+		a.log.Log(context.Background(), level, "diagnostic gone", "object", d.Object.String(), "field", d.Field, "code", string(d.Code))
 	}
 }
 

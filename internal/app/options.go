@@ -107,6 +107,9 @@ func (o *Options) Check() error {
 			errs = append(errs, fmt.Errorf("--%s=%d is not a port from 1 to 65535", p.name, p.port))
 		}
 	}
+	if o.HTTPPort == o.HTTPSPort && o.HTTPPort != 0 {
+		errs = append(errs, fmt.Errorf("--http-port and --https-port are both %d: choose two", o.HTTPPort))
+	}
 	for _, r := range []struct{ name, value string }{
 		{"configmap", o.ConfigMap}, {"default-backend-service", o.DefaultBackendService},
 		{"default-ssl-certificate", o.DefaultSSLCertificate}, {"publish-service", o.PublishService},

@@ -32,7 +32,7 @@ func Run(w io.Writer, o Options, paths ...string) (status int, err error) {
 	switch o.Format {
 	case "", "text", "json", "sarif":
 	default:
-		return Unreadable, fmt.Errorf("--format=%q is not text, json or sarif", o.Format)
+		return Unreadable, fmt.Errorf("--output=%q is not text, json or sarif", o.Format)
 	}
 	world, err := Load(o.Translate, paths...)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,6 +147,9 @@ func bindError(s Socket, err error) error {
 		port := "8080"
 		if s.TLS {
 			port = "8443"
+		}
+		if strings.HasSuffix(s.Addr, ":"+port) {
+			port = port[:3] + strconv.Itoa(int(port[3]-'0')+1) // 8081, 8444: not the one that is taken
 		}
 		hints = append(hints, "use --"+s.Flag+" "+port)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -364,6 +365,18 @@ func TestTakenPortIsToldInOneSentence(t *testing.T) {
 	err = New(Options{Sockets: []Socket{{Addr: "192.0.2.1:0"}}}).Bind()
 	if want := "listen 192.0.2.1:0: address is not on this machine (listen on one of its own addresses)"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestHintIsNotThePortThatIsTaken(t *testing.T) {
+	for s, want := range map[Socket]string{
+		{Addr: ":80", Flag: "http-port"}:                    "--http-port 8080)",
+		{Addr: ":8080", Flag: "http-port"}:                  "--http-port 8081)",
+		{Addr: "[::1]:8443", Flag: "https-port", TLS: true}: "--https-port 8444)",
+	} {
+		if err := bindError(s, syscall.EADDRINUSE); !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v: got %v, want it to end in %s", s, err, want)
+		}
 	}
 }
 
