@@ -2,7 +2,7 @@ package dataplane
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/filter"
@@ -16,6 +16,43 @@ type chain struct {
 	done     []filter.OnDone
 	closers  []filter.Closer
 	blocks   bool
+}
+
+// noFilters is the chain of everything that has none; it must not be changed.
+var noFilters chain
+
+// sized returns an empty chain with room for what list implements: there is one for every route.
+func sized(list []placed) *chain {
+	var n [5]int
+	for _, p := range list {
+		_, request := p.f.(filter.OnRequest)
+		_, upstream := p.f.(filter.OnUpstream)
+		_, response := p.f.(filter.OnResponse)
+		_, done := p.f.(filter.OnDone)
+		_, closer := p.f.(filter.Closer)
+		for i, yes := range [...]bool{request, upstream, response, done, closer} {
+			if yes {
+				n[i]++
+			}
+		}
+	}
+	ch := new(chain)
+	if n[0] > 0 {
+		ch.request = make([]filter.OnRequest, 0, n[0])
+	}
+	if n[1] > 0 {
+		ch.upstream = make([]filter.OnUpstream, 0, n[1])
+	}
+	if n[2] > 0 {
+		ch.response = make([]filter.OnResponse, 0, n[2])
+	}
+	if n[3] > 0 {
+		ch.done = make([]filter.OnDone, 0, n[3])
+	}
+	if n[4] > 0 {
+		ch.closers = make([]filter.Closer, 0, n[4])
+	}
+	return ch
 }
 
 // builtin is a step of the data plane's own at a named place of the order.
@@ -55,8 +92,11 @@ func buildChain(configs []filter.Config, env *filter.Env, own ...builtin) (*chai
 	for _, b := range own {
 		list = append(list, placed{filter.Position(b.name), b.name, b.step})
 	}
-	sort.SliceStable(list, func(i, j int) bool { return list[i].pos < list[j].pos })
-	ch := new(chain)
+	if len(list) == 0 && firstErr == nil {
+		return &noFilters, nil
+	}
+	slices.SortStableFunc(list, func(a, b placed) int { return a.pos - b.pos })
+	ch := sized(list)
 	for _, p := range list {
 		if f, ok := p.f.(filter.OnRequest); ok {
 			ch.request = append(ch.request, f)
