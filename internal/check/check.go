@@ -42,6 +42,11 @@ func Run(w io.Writer, o Options, paths ...string) (status int, err error) {
 	if err := report(w, ds, o); err != nil {
 		return Unreadable, err
 	}
+	if world.Objects == 0 && len(ds) == 0 && (o.Format == "" || o.Format == "text") {
+		if _, err := fmt.Fprintln(w, "nothing was read: no file below these paths ends in .yaml, .yml or .json, or they are empty"); err != nil {
+			return Unreadable, err
+		}
+	}
 	worst, any := diag.Worst(ds)
 	if any && (worst == diag.Error || o.Strict && worst == diag.Warning) {
 		return Faulty, nil

@@ -137,6 +137,19 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
+func TestCheckOfNothingSaysSo(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "notes.txt"), []byte("no manifest"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	status, err := Run(&out, Options{Translate: translate.DefaultOptions()}, dir)
+	want := "no findings\nnothing was read: no file below these paths ends in .yaml, .yml or .json, or they are empty\n"
+	if err != nil || status != Clean || out.String() != want {
+		t.Errorf("got %d, %v, %q, want %q", status, err, out.String(), want)
+	}
+}
+
 func TestCheckWritesJSONAndSARIF(t *testing.T) {
 	name := write(t, shop)
 	for _, format := range []string{"json", "sarif"} {

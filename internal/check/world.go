@@ -39,6 +39,8 @@ type World struct {
 	Findings func() []diag.Diagnostic
 	// Prefix is that of our annotations; "" is the usual one.
 	Prefix string
+	// Objects is how many objects were read; a running server does not say.
+	Objects int
 }
 
 // PoolState is what stands behind a pool.
@@ -62,7 +64,11 @@ func Load(o translate.Options, paths ...string) (*World, error) {
 func Translate(o translate.Options, changes []object.Change) *World {
 	snap := object.NewSnapshot()
 	ledger := new(diag.Ledger)
+	read := 0
 	for _, c := range changes {
+		if c.Object != nil {
+			read++
+		}
 		ledger.Set(diag.Owner{Producer: "source", Subject: c.Key.Ref().String()}, c.Diags)
 	}
 	result := translate.NewBuilder(snap, o).Build(snap.Apply(changes))
@@ -78,7 +84,7 @@ func Translate(o translate.Options, changes []object.Change) *World {
 		ledger.Set(diag.Owner{Producer: "endpoints", Subject: id.String()}, translate.EndpointFindings(p, slices))
 	}
 	return &World{
-		Table: table, Object: snap.Object, Prefix: o.AnnotationsPrefix,
+		Table: table, Object: snap.Object, Prefix: o.AnnotationsPrefix, Objects: read,
 		Pool:     func(id config.PoolID) PoolState { return poolOf(table.Pools[id], snap) },
 		Findings: func() []diag.Diagnostic { return placed(ledger.All(), snap.Object) },
 	}

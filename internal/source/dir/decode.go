@@ -115,6 +115,45 @@ func lookup(t typeMeta) (kind, verdict) {
 	return kind{}, ignored
 }
 
+// similar names the kind of ours that was probably meant by one that does not exist, or "": it
+// differs in capitals, or in one letter of four.
+func similar(t typeMeta) string {
+	if len(t.kind) > 32 {
+		return ""
+	}
+	group, _, _ := strings.Cut(t.version, "/")
+	best, bestCost := "", max(1, len(t.kind)/4)+1
+	for k := range kinds {
+		if g, _, _ := strings.Cut(k.version, "/"); g != group {
+			continue
+		}
+		if c := distance(strings.ToLower(t.kind), strings.ToLower(k.kind)); c < bestCost || c == bestCost && k.kind < best {
+			best, bestCost = k.kind, c
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, delete or change.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		prev := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			prev, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, prev+cost)
+		}
+	}
+	return row[len(b)]
+}
+
 // decode reads one object of a known kind.
 func (p *parser) decode(d *document, file string, n *yaml.Node, h header, k kind) {
 	e := &entry{pos: diag.Pos{File: file, Line: n.Line, Column: n.Column}}

@@ -116,6 +116,10 @@ func (s *Source) Run(ctx context.Context, to source.Sink) error {
 	fresh := w.follow(dirs, s.log)
 	if len(changes) > 0 {
 		to.Apply(changes)
+	} else {
+		for _, r := range s.roots {
+			s.log.Warn("no manifests found", "source", s.Name(), "file", r.name, "hint", "files that end in .yaml, .yml or .json are read")
+		}
 	}
 	to.Synced(s.Name())
 	again := time.NewTimer(lookMin)

@@ -235,6 +235,9 @@ func TestMistakesAreNamedWithPlaceAndRemedy(t *testing.T) {
 		{"no kind", "apiVersion: v1\nmetadata: {name: a}\n", "f.yaml:1:1: error: kind is missing"},
 		{"wrong version", "apiVersion: v1\nkind: Ingress\nmetadata: {name: a}\n", "f.yaml:1:1: error: there is no Ingress in apiVersion v1"},
 		{"foreign Ingress", "apiVersion: config.openshift.io/v1\nkind: Ingress\nmetadata: {name: a}\n", "f.yaml:1:1: info: Ingress of config.openshift.io/v1 has no part in serving traffic and is skipped"},
+		{"misspelt kind", "apiVersion: networking.k8s.io/v1\nkind: Ingres\nmetadata: {name: a}\n", "f.yaml:1:1: error: there is no kind Ingres in apiVersion networking.k8s.io/v1"},
+		{"kind in small letters", "apiVersion: v1\nkind: configmap\nmetadata: {name: a}\n", "f.yaml:1:1: error: there is no kind configmap in apiVersion v1"},
+		{"kind of no concern", "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n", "f.yaml:1:1: info: ServiceAccount of v1 has no part in serving traffic and is skipped"},
 		{"no manifest", "replicas: 3\n", "f.yaml:1:1: info: not a Kubernetes object: it has no apiVersion, kind and metadata"},
 		{"a list", "- a\n", "f.yaml:1:1: error: not a Kubernetes object: a mapping with apiVersion, kind and metadata is wanted"},
 		{"secret", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata:\n  k: hunter2!\n", "f.yaml:5:3: error: the value is not base64 (object not served)"},
@@ -246,6 +249,27 @@ func TestMistakesAreNamedWithPlaceAndRemedy(t *testing.T) {
 				t.Errorf("findings:\n%s\nwant:\n%s", strings.Join(got, "\n"), c.want)
 			}
 		})
+	}
+}
+
+// TestRealKindsAreNotTakenForMisspeltOnes holds all other kinds of the groups that are read.
+func TestRealKindsAreNotTakenForMisspeltOnes(t *testing.T) {
+	for version, kinds := range map[string]string{
+		"v1": "Binding ComponentStatus Event LimitRange PersistentVolume PersistentVolumeClaim PodTemplate " +
+			"ReplicationController ResourceQuota ServiceAccount",
+		"networking.k8s.io/v1":      "NetworkPolicy IPAddress ServiceCIDR",
+		"extensions/v1beta1":        "Deployment DaemonSet ReplicaSet NetworkPolicy PodSecurityPolicy Scale",
+		"config.openshift.io/v1":    "Ingress Ingresses",
+		"networking.istio.io/v1":    "Gateway",
+		"traefik.io/v1alpha1":       "IngressRoute Ingres",
+		"projectcontour.io/v1":      "HTTPProxy",
+		"gateway.networking.k8s.io": "HTTPRoute",
+	} {
+		for kind := range strings.FieldsSeq(kinds) {
+			if meant := similar(typeMeta{version, kind}); meant != "" {
+				t.Errorf("%s of %s is taken for %s", kind, version, meant)
+			}
+		}
 	}
 }
 

@@ -354,6 +354,12 @@ func (p *parser) object(d *document, file string, n *yaml.Node, implied typeMeta
 	k, verdict := lookup(h.typeMeta)
 	switch verdict {
 	case ignored:
+		if meant := similar(h.typeMeta); meant != "" {
+			d.broken = true
+			f := complain(diag.Error, diag.ManifestInvalid, "there is no kind %s in apiVersion %s", h.kind, h.version)
+			f.Value, f.Hint = h.kind, "write kind: "+meant
+			return
+		}
 		complain(diag.Info, diag.ManifestIgnored, "%s of %s has no part in serving traffic and is skipped", h.kind, h.version).Object =
 			diag.Ref{Kind: h.kind, Namespace: h.namespace, Name: h.name}
 		return
