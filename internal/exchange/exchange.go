@@ -91,7 +91,7 @@ type Request struct {
 	Proto     Proto
 	Method    string
 	Scheme    string // "http" or "https", as the connection is
-	Authority string // Host field or :authority, as sent; absolute-form: still the Host field as sent
+	Authority string // Host field or :authority, as sent; absolute-form: the target's host where the Host field names another
 	Host      string // what selects the virtual host: lower case, without port and trailing dot; absolute-form target wins
 	Target    string // the origin-form request target exactly as sent ("/a%20b?x"); absolute-form is reduced to it
 	Path      string // decoded and normalized; what routes match

@@ -418,10 +418,11 @@ func target(r *exchange.Request, st *fieldState) *HeadError {
 	if !ok {
 		return bad("request target names no valid host")
 	}
-	r.Host = h
-	if st.hosts == 0 {
+	if r.Host != h {
+		// RFC 9112, 3.2.2: the target's host counts, so the endpoint must not hear of another one (S4.6).
 		r.Authority = rest[:end]
 	}
+	r.Host = h
 	t = rest[end:]
 	if t == "" || t[0] != '/' {
 		t = "/" + t

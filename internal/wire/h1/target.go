@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 
@@ -22,7 +23,7 @@ var (
 // itself, without allocation, when that is normal already. The result starts with "/".
 //
 // %2F decodes to a slash. Segments that only some backends take for dot segments
-// are refused: "..;x", ".;x", and dots next to a backslash (reference/security.md R4).
+// are refused: "..;x", ".;x", dots next to a backslash, steps up over ";x" or "a\b" (reference/security.md R4).
 func NormalizePath(raw string) (string, error) {
 	if raw == "" || raw[0] != '/' {
 		return "", ErrPathStart
@@ -85,9 +86,11 @@ func normalize(raw string) (string, error) {
 	return resolve(decoded)
 }
 
-// resolve merges slashes and resolves dot segments in place.
+// resolve merges slashes and resolves dot segments in place. A step up over a segment that
+// some backends see nothing in (";x") or several segments (`a\b`) leads them elsewhere, so it is refused.
 func resolve(p []byte) (string, error) {
 	out := p[:1] // p[0] is '/'
+	unsure := false
 	for i := 1; i <= len(p); {
 		j := i
 		for j < len(p) && p[j] != '/' {
@@ -101,6 +104,9 @@ func resolve(p []byte) (string, error) {
 			if len(out) == 1 {
 				return "", ErrPathRoot
 			}
+			if unsure {
+				return "", ErrPathSegment
+			}
 			k := len(out) - 2 // out ends in '/'
 			for out[k] != '/' {
 				k--
@@ -109,6 +115,7 @@ func resolve(p []byte) (string, error) {
 		case seg[0] == '.' && (len(seg) > 1 && seg[1] == ';' || len(seg) > 2 && seg[1] == '.' && seg[2] == ';'):
 			return "", ErrPathSegment
 		default:
+			unsure = unsure || seg[0] == ';' || bytes.IndexByte(seg, '\\') >= 0
 			// out never gets ahead of i: each segment's slash was read before.
 			out = append(out, seg...)
 			if !last {

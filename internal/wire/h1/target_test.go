@@ -76,6 +76,11 @@ func TestS4_2_HiddenSegmentsAreRefused(t *testing.T) {
 		"/pub%5c..%5cadmin":                 ErrPathSegment,
 		"/pub%5c../admin":                   ErrPathSegment,
 		"/pub%5c..;/admin":                  ErrPathSegment,
+		"/pub/;/../admin":                   ErrPathSegment,
+		"/pub/;x=1/../admin":                ErrPathSegment,
+		"/pub/%3bx/../admin":                ErrPathSegment,
+		"/pub/%5c/../admin":                 ErrPathSegment,
+		"/pub/a%5cb/c/../../admin":          ErrPathSegment,
 		"/%c0%ae%c0%ae/admin":               ErrPathUTF8,
 		"/%c0%af":                           ErrPathUTF8,
 		"/%e0%80%af":                        ErrPathUTF8,
@@ -88,6 +93,21 @@ func TestS4_2_HiddenSegmentsAreRefused(t *testing.T) {
 	} {
 		if got, err := NormalizePath(raw); err != want {
 			t.Errorf("%q: %q, %v; want %v", raw, got, err, want)
+		}
+	}
+}
+
+func TestS4_6_TargetInAbsoluteFormNamesTheHost(t *testing.T) {
+	for raw, want := range map[string][2]string{
+		"GET http://a.test/ HTTP/1.1\r\nHost: b.test\r\n\r\n":       {"a.test", "a.test"},
+		"GET http://A.test:81/ HTTP/1.1\r\nHost: b.test\r\n\r\n":    {"a.test", "A.test:81"},
+		"GET http://A.test:80/ HTTP/1.1\r\nHost: a.test\r\n\r\n":    {"a.test", "a.test"},
+		"GET http://a.test/ HTTP/1.1\r\nHost: a.test.:8080\r\n\r\n": {"a.test", "a.test.:8080"},
+		"GET http://a.test/ HTTP/1.0\r\n\r\n":                       {"a.test", "a.test"},
+	} {
+		_, _, r, err := parse(t, Limits{}, raw)
+		if err != nil || r.Host != want[0] || r.Authority != want[1] {
+			t.Errorf("%q: host %q, authority %q, %v; want %q", raw, r.Host, r.Authority, err, want)
 		}
 	}
 }
