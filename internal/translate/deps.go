@@ -31,37 +31,44 @@ type partSet struct {
 	set
 }
 
-// set is a set of dependents, mostly of one.
+// set is a set of dependents, mostly of one or two.
 type set struct {
-	one  dependent
-	many map[dependent]struct{}
+	few  []dependent
+	many map[dependent]struct{} // instead of few, where there are more than fit
 }
+
+const few = 8
 
 func (s *set) add(d dependent) {
 	switch {
 	case s.many != nil:
 		s.many[d] = struct{}{}
-	case s.one == nil || s.one == d:
-		s.one = d
+	case slices.Contains(s.few, d):
+	case len(s.few) < few:
+		s.few = append(s.few, d)
 	default:
-		s.many = map[dependent]struct{}{s.one: {}, d: {}}
-		s.one = nil
+		s.many = make(map[dependent]struct{}, 2*few)
+		for _, e := range s.few {
+			s.many[e] = struct{}{}
+		}
+		s.many[d] = struct{}{}
+		s.few = nil
 	}
 }
 
 func (s *set) remove(d dependent) {
 	if s.many != nil {
 		delete(s.many, d)
-	} else if s.one == d {
-		s.one = nil
+	} else if i := slices.Index(s.few, d); i >= 0 {
+		s.few = slices.Delete(s.few, i, i+1)
 	}
 }
 
-func (s *set) empty() bool { return s.one == nil && len(s.many) == 0 }
+func (s *set) empty() bool { return len(s.few)+len(s.many) == 0 }
 
 func (s *set) each(f func(dependent)) {
-	if s.one != nil {
-		f(s.one)
+	for _, d := range s.few {
+		f(d)
 	}
 	for d := range s.many {
 		f(d)

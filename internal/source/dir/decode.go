@@ -247,8 +247,8 @@ func (p *parser) finish(d *document, e *entry, objs []metav1.Object, complain fu
 	}
 	for i, o := range objs {
 		o.SetNamespace(e.key.Namespace)
-		o.SetManagedFields(nil)
 		setDefaults(o)
+		trim(o)
 		if i == 0 {
 			e.obj, e.key.Name = o, o.GetName()
 			continue

@@ -37,7 +37,7 @@ type file struct {
 
 // slot is one object: everybody who defines it, and what was said of it.
 type slot struct {
-	claims []*entry // by order
+	claims []*entry // by order; never changed in place
 	sent   []*entry // the claims when it was last published
 }
 
@@ -349,7 +349,7 @@ func (s *state) replace(f *file, entries []*entry) {
 	for _, e := range f.entries {
 		sl := s.slots[e.key]
 		if i := slices.Index(sl.claims, e); i >= 0 {
-			sl.claims = slices.Delete(sl.claims, i, i+1)
+			sl.claims = slices.Delete(slices.Clone(sl.claims), i, i+1)
 		}
 		s.dirty[e.key] = struct{}{}
 	}
@@ -360,7 +360,7 @@ func (s *state) replace(f *file, entries []*entry) {
 			s.slots[e.key] = sl
 		}
 		at, _ := slices.BinarySearchFunc(sl.claims, e, func(a, b *entry) int { return cmp.Compare(a.order, b.order) })
-		sl.claims = slices.Insert(sl.claims, at, e)
+		sl.claims = slices.Insert(slices.Clip(sl.claims), at, e)
 		s.dirty[e.key] = struct{}{}
 	}
 	f.entries = entries
@@ -384,8 +384,9 @@ func same(a, b diag.Diagnostic) bool {
 // publish returns the changes of everything dirty, in the order of the files.
 func (s *state) publish() []object.Change {
 	var out []object.Change
-	for k := range s.dirty {
-		delete(s.dirty, k)
+	dirty := s.dirty
+	s.dirty = map[object.Key]struct{}{} // a map never gives back the room of the first scan
+	for k := range dirty {
 		if k.Kind == object.KindFile {
 			ds := s.told[k.Name]
 			if len(ds) == 0 {
@@ -405,7 +406,7 @@ func (s *state) publish() []object.Change {
 		if slices.Equal(sl.claims, sl.sent) {
 			continue
 		}
-		sl.sent = slices.Clone(sl.claims)
+		sl.sent = sl.claims
 		out = append(out, sl.change(k))
 	}
 	slices.SortFunc(out, func(a, b object.Change) int {

@@ -60,6 +60,7 @@ func trimService(o *object.Service) {
 		o.Annotations = nil
 	}
 	o.Spec.SessionAffinityConfig, o.Spec.IPFamilies, o.Spec.LoadBalancerSourceRanges = nil, nil, nil
+	o.Spec.Selector = nil
 }
 
 func trimSlice(o *object.EndpointSlice) {
