@@ -314,7 +314,8 @@ func (s *suite) webSocket(t *testing.T, ns string) {
 func (s *suite) rollBackend(t *testing.T, ns string) {
 	l := s.startLoad(8, get("http://shop.test/"), post("http://shop.test/"), get("http://shop.test/?delay=1s"))
 	s.restart(t, ns, "shop")
-	l.end(t, 200)
+	s.gone(t, ns, "shop")
+	l.end(t, 500)
 }
 
 // rollRudeBackend replaces pods that stop listening the moment they are told to end. A
@@ -325,7 +326,8 @@ func (s *suite) rollRudeBackend(t *testing.T, ns string) {
 	s.wants(t, 10*time.Second, "http://rude.test/", 200)
 	l := s.startLoad(8, get("http://rude.test/"))
 	s.restart(t, ns, "rude")
-	l.end(t, 200)
+	s.gone(t, ns, "rude")
+	l.end(t, 500)
 }
 
 // rollLintel replaces every pod of lintel under load over plain and TLS connections.

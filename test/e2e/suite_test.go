@@ -349,6 +349,23 @@ func (s *suite) restart(t *testing.T, ns, name string) {
 	s.rolledOut(t, ns, name)
 }
 
+// gone waits until no pod of a backend is still ending.
+func (s *suite) gone(t *testing.T, ns, name string) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		list, err := s.kube.CoreV1().Pods(ns).List(context.Background(), metav1.ListOptions{LabelSelector: "app=" + name})
+		if err != nil {
+			return err
+		}
+		for _, p := range list.Items {
+			if p.DeletionTimestamp != nil {
+				return fmt.Errorf("pod %s/%s is still ending", ns, p.Name)
+			}
+		}
+		return nil
+	})
+}
+
 type path struct {
 	kind networkingv1.PathType
 	path string
