@@ -7,6 +7,10 @@ LDFLAGS   := -s -w -X main.version=$(VERSION)
 FUZZTIME  ?= 10s
 TOOLS     ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lintel-tools/bin
 
+# The packages whose tests know -update.
+GENERATED := ./cmd/lintel ./internal/diag ./internal/expr ./internal/observe/metrics ./internal/lab \
+	./internal/translate ./internal/translate/annotation ./internal/translate/global
+
 .PHONY: build test race fmt vet lint fuzz generate check-generated chart-lint image e2e bench clean
 
 build: ## the binary, static
@@ -31,10 +35,10 @@ fuzz: ## every fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
 
 generate: ## reference pages and goldens that are made from declarations
-	$(GO) test ./internal/... -run 'Current|Golden' -update
+	$(GO) test $(GENERATED) -run 'Current|Golden' -update
 
 check-generated: ## fails when generated files are not what the code says
-	$(GO) test ./internal/... -run 'Current|Golden' -count=1
+	$(GO) test $(GENERATED) -run 'Current|Golden' -count=1
 
 chart-lint: ## the Helm chart, with the default and every example values file
 	./.ci/chart $(TOOLS)/helm
