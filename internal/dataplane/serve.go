@@ -6,6 +6,7 @@ import (
 
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/filter"
 )
 
 // state is what the data plane knows of one exchange between its steps.
@@ -62,7 +63,8 @@ func (p *Plane) Match(x *exchange.Exchange) bool {
 func (p *Plane) Begin(x *exchange.Exchange) exchange.Verdict {
 	s := slot.Of(x)
 	v := p.begin(x, s)
-	if v == exchange.Reply && s.stage == stageRoute && s.route.errors != nil && s.route.errors.Wants(x, x.Resp.Status, false) {
+	// Content of a filter's own is an answer, not an error to be replaced (nginx's return with a text).
+	if v == exchange.Reply && s.stage == stageRoute && x.Resp.Body == nil && s.route.errors != nil && s.route.errors.Wants(x, x.Resp.Status, false) {
 		s.replace = x.Resp.Status
 		return exchange.Continue
 	}
@@ -88,12 +90,29 @@ func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
 	if v := s.host.chain.begin(x); v != exchange.Continue {
 		return v
 	}
+	if x.Rewritten != "" {
+		s.choose(x)
+	}
 	if s.route == nil {
 		return x.Reply(404)
 	}
 	s.stage = stageRoute
-	if v := s.route.chain.begin(x); v != exchange.Continue {
-		return v
+	for {
+		v := s.route.chain.begin(x)
+		if v == exchange.Continue {
+			break
+		}
+		if v != exchange.Again {
+			return v
+		}
+		if s.reroutes++; s.reroutes > maxReroutes {
+			return x.Reply(500)
+		}
+		s.route.chain.finish(x)
+		if s.choose(x); s.route == nil {
+			s.stage = stageHost
+			return x.Reply(404)
+		}
 	}
 	switch a := &s.route.cfg.Action; {
 	case a.Forward != nil:
@@ -113,6 +132,19 @@ func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
 		return v
 	}
 	return x.Reply(503)
+}
+
+// choose finds the route for a path a filter changed.
+func (s *state) choose(x *exchange.Exchange) {
+	r, captures, ok := s.host.paths.Match(x.Req.Path, x.Captures)
+	x.Captures = captures
+	if !ok {
+		s.route = nil
+		return
+	}
+	s.route = r
+	x.Route = &r.info
+	x.Limits = r.limits
 }
 
 // Forward gets the response from upstream, or from the error backend where the route wants its
@@ -165,7 +197,11 @@ func (p *Plane) Reroute(x *exchange.Exchange, uri string) {
 	x.Req.Body, x.Req.Length = nil, 0
 	x.Resp.Header.Reset()
 	x.Resp.Status, x.Resp.FromUpstream = 0, false
+	x.Rewritten = ""
 	switch v := r.chain.begin(x); {
+	case v == exchange.Again:
+		// A rewrite behind an endpoint's own redirect is not followed: nginx's bound of internal redirects is one of both.
+		x.Reply(500)
 	case v == exchange.Drop:
 		x.Resp.Status = exchange.StatusDrop
 	case v == exchange.Reply:
@@ -193,7 +229,7 @@ func (p *Plane) Respond(x *exchange.Exchange) {
 		}
 	}
 	s.global.chain.respond(x)
-	if s.global.cfg.ServerTokens && !(s.global.cfg.AllowBackendServer && x.Resp.FromUpstream && x.Resp.Header.Has("Server")) {
+	if s.global.cfg.ServerTokens && !filter.Settled(x, "Server") && !(s.global.cfg.AllowBackendServer && x.Resp.FromUpstream && x.Resp.Header.Has("Server")) {
 		x.Resp.Header.Set("Server", "lintel")
 	}
 	if x.Resp.Generated {

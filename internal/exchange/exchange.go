@@ -73,6 +73,9 @@ type Exchange struct {
 	HostCert bool
 	// Captures are the groups of the route's regex on Req.Path: 0 is the whole match.
 	Captures []string
+	// Rewritten is the origin-form target endpoints get in place of Req.Target, after a filter
+	// changed Req.Path or Req.Query; "" while nothing did.
+	Rewritten string
 	// ID is the request id ($req_id): the client's X-Request-ID or generated.
 	ID string
 	// User is the authenticated user ($remote_user); "" when none.

@@ -8,6 +8,7 @@ const (
 	Continue Verdict = iota // go on with the next filter, then forward
 	Reply                   // Resp holds the answer; response filters still run
 	Drop                    // close the connection (HTTP/1) or reset the stream; no answer
+	Again                   // a route's filter changed Req.Path: choose the route anew. Engines never see it
 )
 
 // Handler is the data plane as an engine sees it: the steps of one exchange,

@@ -14,25 +14,26 @@ var Order = []string{
 	"host-redirect",  // from-to-www
 	"app-root",       //
 	// Route: location stage.
-	"slash-redirect",  // 301 /foo -> /foo/
-	"body-limit",      // 413 by Content-Length
-	"deny",            // 503 of a denied route
-	"hsts",            // response only
-	"error-pages",     // marker only; the data plane reads it
-	"add-headers",     // response: ConfigMap add-headers
-	"custom-headers",  // response: custom-headers annotation
-	"cors",            // preflight 204
-	"snippet",         // configuration-snippet
-	"redirect",        // temporal, permanent
-	"rewrite",         // rewrite-target
-	"ssl-redirect",    // 308
-	"backend",         // canary, affinity, 503 without endpoints: built in
-	"rate-limit",      // limit-rps, limit-rpm
-	"conn-limit",      // limit-connections
-	"access",          // lists, basic, external auth, satisfy
-	"mirror",          //
-	"compress",        // response
-	"response-fields", // response: hide-headers, proxy-cookie-*, proxy-redirect-*
+	"slash-redirect",   // 301 /foo -> /foo/
+	"body-limit",       // 413 by Content-Length
+	"deny",             // 503 of a denied route
+	"hsts",             // response only
+	"error-pages",      // marker only; the data plane reads it
+	"snippet-response", // response fields of configuration-snippet: after cors, custom-headers, add-headers
+	"add-headers",      // response: ConfigMap add-headers
+	"custom-headers",   // response: custom-headers annotation
+	"cors",             // preflight 204
+	"snippet",          // configuration-snippet
+	"redirect",         // temporal, permanent
+	"rewrite",          // rewrite-target
+	"ssl-redirect",     // 308
+	"backend",          // canary, affinity, 503 without endpoints: built in
+	"rate-limit",       // limit-rps, limit-rpm
+	"conn-limit",       // limit-connections
+	"access",           // lists, basic, external auth, satisfy
+	"mirror",           //
+	"compress",         // response
+	"response-fields",  // response: hide-headers, proxy-cookie-*, proxy-redirect-*
 	// Upstream.
 	"forwarded", // the fields of reference/routing.md 8.3
 	"upstream-vhost",

@@ -176,6 +176,9 @@ func (p *Proxy) text(text string) (Text, error) {
 func Prepare(x *exchange.Exchange) {
 	u := &x.Up
 	u.Method, u.Target = x.Req.Method, x.Req.Target
+	if x.Rewritten != "" {
+		u.Target = x.Rewritten
+	}
 	u.Scheme = "http"
 	if u.Authority = x.Eff.Host; u.Authority == "" {
 		u.Authority = x.Req.Authority

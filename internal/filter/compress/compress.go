@@ -61,6 +61,9 @@ func (f *compressor) MayBlock() bool { return true }
 
 // Response wraps the body where the response and the client allow it.
 func (f *compressor) Response(x *exchange.Exchange) {
+	if filter.Marked(x, filter.NoCompress) {
+		return
+	}
 	r := &x.Resp
 	if r.Tunnel != nil || r.Status == 204 || r.Status == 304 || r.Status == 206 || r.Status < 200 ||
 		r.Header.Has("Content-Encoding") || (r.Length >= 0 && r.Length < f.MinLength) || !f.wantsType(r.Header.Get("Content-Type")) {

@@ -36,6 +36,9 @@ var _ filter.OnRequest = (*redirect)(nil)
 
 // Request answers.
 func (r *redirect) Request(x *exchange.Exchange) exchange.Verdict {
+	if filter.Marked(x, filter.NoRewrite) {
+		return exchange.Continue
+	}
 	switch r.Status {
 	case 301, 302, 303, 307, 308:
 	default:

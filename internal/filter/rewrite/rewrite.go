@@ -69,6 +69,9 @@ var (
 
 // Request makes the new target. One that climbs out of where it should be gets 400 (S4.4).
 func (r *rewrite) Request(x *exchange.Exchange) exchange.Verdict {
+	if filter.Marked(x, filter.NoRewrite) {
+		return exchange.Continue
+	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	path := r.to.Append((*buf)[:0], x)
