@@ -126,6 +126,13 @@ func backendOf(f *Forwarder) *choice {
 	return nil
 }
 
+// clientSays are fields that endpoints get from lintel, and the error backend does not get at all: what
+// the client sent under these names is not passed off as lintel's (reference/security.md S5.2).
+var clientSays = [...]string{
+	"X-Real-IP", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Scheme",
+	"X-Original-Forwarded-For", "X-Original-Forwarded-Host",
+}
+
 // request fills x.Up for the error backend: the client's fields and what happened.
 func (e *ErrorPager) request(x *exchange.Exchange, status int) {
 	Prepare(x)
@@ -139,6 +146,9 @@ func (e *ErrorPager) request(x *exchange.Exchange, status int) {
 		u.Method = "GET"
 	}
 	h := &u.Header
+	for _, name := range clientSays {
+		h.Del(name)
+	}
 	h.Set("X-Code", strconv.Itoa(status))
 	setOrDel(h, "X-Format", x.Req.Header.Get("Accept"))
 	setOrDel(h, "X-Original-URI", x.Req.Target)
