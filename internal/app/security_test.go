@@ -521,3 +521,24 @@ func answers(t *testing.T, h http.HandlerFunc) net.Addr {
 	})
 	return l.Addr()
 }
+
+// replace writes another manifest in the place of the one that has the text given.
+func (p *program) replace(with, manifest string) {
+	p.t.Helper()
+	all, err := os.ReadFile(filepath.Join(p.dir, "all.yaml"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	docs := strings.Split(string(all), "\n---\n")
+	for i, d := range docs {
+		if strings.Contains(d, with) {
+			docs[i] = manifest
+			p.write("all.yaml", docs...)
+			return
+		}
+	}
+	p.t.Fatalf("no manifest has %q", with)
+}
+
+// secretOf finds the manifest of a Secret.
+func secretOf(name string) string { return "kind: Secret\nmetadata: {name: " + name + "," }
