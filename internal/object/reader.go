@@ -35,7 +35,17 @@ func (r *Reader) Reset() {
 }
 
 // Reads returns every key asked for, sorted, without those Parts returns.
-func (r *Reader) Reads() []Key { return slices.SortedFunc(maps.Keys(r.reads), Compare) }
+func (r *Reader) Reads() []Key {
+	if len(r.reads) == 0 {
+		return nil
+	}
+	out := make([]Key, 0, len(r.reads))
+	for k := range r.reads {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, Compare)
+	return out
+}
 
 // Parts returns the ConfigMap of which entries were asked for first, and those entries, sorted.
 func (r *Reader) Parts() (Key, []string) {

@@ -23,10 +23,10 @@ type Merged struct {
 	Host *config.Host
 	// Aliases are the other names asked for, in order, by AliasOwner.
 	Aliases    []string
-	AliasOwner diag.Ref
+	AliasOwner *diag.Ref // nil: none
 	// WWW is the host that redirects here; nil: none.
 	WWW      *config.Host
-	WWWOwner diag.Ref
+	WWWOwner *diag.Ref // nil: none
 	Claim    *TLSClaim // nil: no certificate of its own
 	Pools    []config.PoolID
 	Certs    []config.CertID
@@ -335,7 +335,8 @@ func (m *merge) features(h *config.Host) {
 		if !www {
 			other = "www." + m.name
 		}
-		m.out.WWWOwner = m.members[0].Owner.Ref()
+		owner := m.members[0].Owner.Ref()
+		m.out.WWWOwner = &owner
 		m.out.WWW = &config.Host{Name: other, Filters: c.WWW, Origin: h.Origin, Routes: []*config.Route{{
 			ID: "- " + other + " redirect /", Path: "/", Action: config.Action{Status: 404},
 			Origin: config.Origin{Host: other, Rule: -1, Path: -1, Upstream: "-", PathText: "/"},
@@ -358,7 +359,8 @@ func (m *merge) passthrough(h *config.Host) {
 
 // aliases checks the other names of the host and writes them as they are matched.
 func (m *merge) aliases(f *Fragment, names []string) {
-	m.out.AliasOwner = f.Owner.Ref()
+	owner := f.Owner.Ref()
+	m.out.AliasOwner = &owner
 	add := func(n string) {
 		if n != m.name && !slices.Contains(m.out.Aliases, n) {
 			m.out.Aliases = append(m.out.Aliases, n)

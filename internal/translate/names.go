@@ -101,7 +101,9 @@ func (b *Builder) settleName(text string, out *Result) {
 	n := b.nameOf(text)
 	host, own, diags := b.decide(text, n)
 	if host != nil && host.TLS == nil && own != nil {
-		host.TLS = &config.TLS{Cert: own.Cert, Also: own.Also}
+		h := *host
+		h.TLS = &config.TLS{Cert: own.Cert, Also: own.Also}
+		host = &h
 	}
 	if !reflect.DeepEqual(n.own, own) {
 		n.own = own
@@ -114,7 +116,7 @@ func (b *Builder) settleName(text string, out *Result) {
 		}
 	}
 	if own == nil && host != nil && text != config.CatchAll {
-		b.inherit(text, host)
+		host = b.inherit(text, host)
 	}
 	if !reflect.DeepEqual(n.now, host) {
 		n.now = host
@@ -129,27 +131,29 @@ func (b *Builder) settleName(text string, out *Result) {
 	}
 }
 
-// inherit gives a name without a certificate that of the wildcard above it.
+// inherit gives a name without a certificate that of the wildcard above it: in a copy.
 // compat: rootfs/etc/nginx/lua/certificate.lua looks names up by certificate, not by rule.
-func (b *Builder) inherit(text string, host *config.Host) {
+func (b *Builder) inherit(text string, host *config.Host) *config.Host {
 	_, parent, ok := strings.Cut(text, ".")
 	if !ok || strings.HasPrefix(text, "*.") {
-		return
+		return host
 	}
 	above := b.names["*."+parent]
 	if above == nil || above.own == nil {
-		return
+		return host
 	}
-	host.HasCert = true
+	h := *host
+	h.HasCert = true
 	tls := &config.TLS{}
 	if host.TLS != nil {
 		*tls = *host.TLS
 	}
 	tls.Cert, tls.Also = above.own.Cert, above.own.Also
-	host.TLS = tls
+	h.TLS = tls
+	return &h
 }
 
-// decide says whose a name is. The host returned is the caller's.
+// decide says whose a name is. The host returned may be shared and must not be changed.
 func (b *Builder) decide(text string, n *name) (*config.Host, *TLSClaim, []diag.Diagnostic) {
 	var diags []diag.Diagnostic
 	lose := func(h *hostEntry, owner diag.Ref, annotation, why string, related []diag.Ref) {
@@ -167,22 +171,21 @@ func (b *Builder) decide(text string, n *name) (*config.Host, *TLSClaim, []diag.
 	var own *TLSClaim
 	taken, related := "", []diag.Ref(nil)
 	if n.merged != nil && n.merged.merged != nil && n.merged.merged.Host != nil {
-		h := *n.merged.merged.Host
-		host, own = &h, n.merged.merged.Claim
+		host, own = n.merged.merged.Host, n.merged.merged.Claim
 		if text == config.CatchAll {
 			own = nil
 		}
-		taken, related = "has rules of its own", h.Origin
+		taken, related = "has rules of its own", host.Origin
 	}
 	for _, of := range slices.Sorted(maps.Keys(n.aliases)) {
 		entry := n.aliases[of]
 		m := entry.merged
 		if host == nil {
 			host, own = alias(text, m)
-			taken, related = "is another name of host "+of, []diag.Ref{m.AliasOwner}
+			taken, related = "is another name of host "+of, []diag.Ref{*m.AliasOwner}
 			continue
 		}
-		lose(entry, m.AliasOwner, "server-alias", fmt.Sprintf("%s cannot be another name of host %s: it %s", text, of, taken), related)
+		lose(entry, *m.AliasOwner, "server-alias", fmt.Sprintf("%s cannot be another name of host %s: it %s", text, of, taken), related)
 	}
 	if n.www != nil {
 		m := n.www.merged
@@ -195,7 +198,7 @@ func (b *Builder) decide(text string, n *name) (*config.Host, *TLSClaim, []diag.
 				host.HasCert = true
 			}
 		} else {
-			lose(n.www, m.WWWOwner, "from-to-www-redirect", fmt.Sprintf("%s does not redirect to %s: it %s", text, n.www.name, taken), related)
+			lose(n.www, *m.WWWOwner, "from-to-www-redirect", fmt.Sprintf("%s does not redirect to %s: it %s", text, n.www.name, taken), related)
 		}
 	}
 	return host, own, diags

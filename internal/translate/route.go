@@ -71,7 +71,7 @@ func (j *job) rule(i int, rule *networkingv1.IngressRule) {
 	for n := range rule.HTTP.Paths {
 		p := &rule.HTTP.Paths[n]
 		where := place{host: host, path: p.Path, rule: i, number: n, backend: &p.Backend,
-			field: fmt.Sprintf("spec.rules[%d].http.paths[%d]", i, n), kind: "ImplementationSpecific"}
+			field: pathField(i, n), kind: "ImplementationSpecific"}
 		if where.path == "" {
 			where.path = "/"
 		}
@@ -91,6 +91,23 @@ func (j *job) rule(i int, rule *networkingv1.IngressRule) {
 		part.Routes = append(part.Routes, *j.route(where))
 	}
 }
+
+// pathField names a path of an Ingress. Nearly all Ingresses have few: they share the text.
+func pathField(rule, path int) string {
+	if rule < len(pathFields) && path < len(pathFields[0]) {
+		return pathFields[rule][path]
+	}
+	return fmt.Sprintf("spec.rules[%d].http.paths[%d]", rule, path)
+}
+
+var pathFields = func() (t [4][8]string) {
+	for i := range t {
+		for n := range t[i] {
+			t[i][n] = fmt.Sprintf("spec.rules[%d].http.paths[%d]", i, n)
+		}
+	}
+	return t
+}()
 
 // place is where a route comes from in the Ingress.
 type place struct {
