@@ -13,6 +13,8 @@ package access
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
@@ -26,10 +28,27 @@ type Config struct {
 	Allow filter.Prefixes
 	// AllowOnly makes Allow count: whoever is not in it is refused. An empty list then refuses everybody.
 	AllowOnly bool
+	// Rules are looked at where Allow does not count, the first that names the client's address decides;
+	// without one the address has neither passed nor failed (nginx's allow and deny).
+	Rules []Rule
+	// Except are other rules for all but some methods (limit_except); nil: none.
+	Except *Except
 	// Any lets in whoever passes one of the checks (satisfy: any).
 	Any      bool
 	Password *Password // nil: no basic or digest authentication
 	External *External // nil: no authentication service
+}
+
+// Rule allows or denies client networks; nil: every address.
+type Rule struct {
+	Allow bool
+	Nets  filter.Prefixes
+}
+
+// Except are rules in place of all address lists, for requests of other methods than these.
+type Except struct {
+	Methods []string
+	Rules   []Rule
 }
 
 // FilterName is "access".
@@ -61,7 +80,8 @@ func (c Config) Build(env *filter.Env) (any, error) {
 			}
 		}
 	}
-	if a.deny == nil && !a.allowOnly && a.password == nil && a.external == nil {
+	a.rules, a.except = c.Rules, c.Except
+	if a.deny == nil && !a.allowOnly && a.password == nil && a.external == nil && len(a.rules) == 0 && a.except == nil {
 		return nil, nil
 	}
 	return a, nil
@@ -69,6 +89,8 @@ func (c Config) Build(env *filter.Env) (any, error) {
 
 type access struct {
 	deny, allow *filter.PrefixSet
+	rules       []Rule
+	except      *Except
 	allowOnly   bool
 	any         bool
 	password    *password
@@ -146,15 +168,35 @@ func (a *access) Request(x *exchange.Exchange) exchange.Verdict {
 // address applies the lists. A client that is merely not denied has not passed.
 func (a *access) address(x *exchange.Exchange) result {
 	ip := x.Client.Addr()
+	if a.except != nil && !slices.Contains(a.except.Methods, x.Req.Method) {
+		return decide(a.except.Rules, ip)
+	}
 	switch {
 	case a.deny != nil && (!ip.IsValid() || a.deny.Contains(ip)):
 		return 403
 	case !a.allowOnly:
-		return skip
+		return decide(a.rules, ip)
 	case a.allow.Contains(ip):
 		return pass
 	}
 	return 403
+}
+
+// decide asks rules in order. An address that is not known is no client any of them allows.
+func decide(rules []Rule, ip netip.Addr) result {
+	for i := range rules {
+		r := &rules[i]
+		switch {
+		case !ip.IsValid():
+			return 403
+		case r.Nets != nil && !r.Nets.Contains(ip):
+		case r.Allow:
+			return pass
+		default:
+			return 403
+		}
+	}
+	return skip
 }
 
 // refuse answers with status, or sends a client without credentials to sign in.

@@ -28,6 +28,8 @@ type External struct {
 	SignIn string
 	// Fields are copied from the service's answer to the endpoint's request; see Fields.
 	Fields []string
+	// Vars take fields of the service's answer as variables (auth_request_set).
+	Vars []Var
 	// Set are fields added to the subrequest, values with $variables; an empty value takes the field away.
 	Set []Field
 	// Redirect is X-Auth-Request-Redirect; "": the request target.
@@ -41,6 +43,9 @@ type External struct {
 	ForwardedFor string
 	AllowLocal   bool // loopback is allowed (objects from a directory)
 }
+
+// Var is a variable with the value of a field of the service's answer.
+type Var struct{ Name, Field string }
 
 // Field is a field of a subrequest.
 type Field struct{ Name, Value string }
@@ -165,7 +170,7 @@ func validHost(s string) bool {
 // answer is what the service said. It is shared between exchanges once remembered.
 type answer struct {
 	status     int
-	fields     []string // by index of External.Fields
+	fields     []string // by index of External.Fields, then of Vars
 	cookies    []string
 	challenges []string
 }
@@ -176,7 +181,7 @@ func (e *external) check(x *exchange.Exchange, st *state) result {
 	if e.cache != nil && (e.Method == "" || e.Method == "GET" || e.Method == "HEAD") {
 		if key, cacheable = e.cacheKey(x); cacheable {
 			if a := e.cache.get(key, x, e.now()); a != nil {
-				return e.apply(a, st)
+				return e.apply(x, a, st)
 			}
 		}
 	}
@@ -195,7 +200,7 @@ func (e *external) check(x *exchange.Exchange, st *state) result {
 	if cacheable {
 		e.cache.put(key, x, a, resp, e.CacheFor, e.now())
 	}
-	return e.apply(a, st)
+	return e.apply(x, a, st)
 }
 
 // failed refuses with 500, and tells the log why, at most once in ten seconds.
@@ -207,7 +212,10 @@ func (e *external) failed(err error) result {
 	return 500
 }
 
-func (e *external) apply(a *answer, st *state) result {
+func (e *external) apply(x *exchange.Exchange, a *answer, st *state) result {
+	for i, v := range e.Vars {
+		expr.SetOwn(x, v.Name, a.fields[len(e.Fields)+i])
+	}
 	st.fields, st.cookies, st.always = a.fields, a.cookies, e.AlwaysSetCookie
 	switch {
 	case a.status >= 200 && a.status < 300:
@@ -222,8 +230,14 @@ func (e *external) apply(a *answer, st *state) result {
 }
 
 func (e *external) answer(r *filter.FetchResponse) *answer {
-	a := &answer{status: r.Status, fields: make([]string, len(e.Fields))}
-	for i, name := range e.Fields {
+	a := &answer{status: r.Status, fields: make([]string, len(e.Fields)+len(e.Vars))}
+	for i := range a.fields {
+		var name string
+		if i < len(e.Fields) {
+			name = e.Fields[i]
+		} else {
+			name = e.Vars[i-len(e.Fields)].Field
+		}
 		for v := range r.Header.Values(name) {
 			if a.fields[i] != "" {
 				a.fields[i] += ", "
