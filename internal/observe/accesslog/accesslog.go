@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/exchange"
@@ -40,6 +41,8 @@ const (
 	shardCount = 16
 	// shardBytes bounds what waits in one shard: 4 MiB in all.
 	shardBytes = 256 << 10
+	// gather is how long lines wait for others to be written with, unless a shard is half full.
+	gather = 20 * time.Millisecond
 )
 
 // Config says what is logged, where, and how.
@@ -76,7 +79,8 @@ type Log struct {
 	stdout  io.Writer
 	active  atomic.Pointer[compiled]
 	shards  [shardCount]shard
-	wake    chan struct{}
+	wake    chan struct{} // there are lines
+	hurry   chan struct{} // there are many
 	dropped atomic.Uint64
 	closed  atomic.Bool
 
@@ -105,7 +109,7 @@ type shard struct {
 
 // New returns a log that is off until Configure. Lines for standard output go to stdout.
 func New(stdout io.Writer, log *slog.Logger) *Log {
-	l := &Log{log: log, stdout: stdout, out: stdout, wake: make(chan struct{}, 1)}
+	l := &Log{log: log, stdout: stdout, out: stdout, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	l.active.Store(&compiled{off: true})
 	return l
 }
@@ -199,33 +203,38 @@ func (l *Log) Log(x *exchange.Exchange) {
 	if x.Conn != nil {
 		id = x.Conn.ID
 	}
-	first, ok := l.shards[id%shardCount].add(c.format, x)
-	if !ok {
+	before, after, ok := l.shards[id%shardCount].add(c.format, x)
+	switch {
+	case !ok:
 		l.dropped.Add(1)
-		return
-	}
-	if first {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	case before == 0:
+		tell(l.wake)
+	case before < shardBytes/2 && after >= shardBytes/2:
+		tell(l.hurry)
 	}
 }
 
-// add appends x's line. It reports whether that is the first one waiting, and whether there was room.
-func (s *shard) add(format *expr.Program, x *exchange.Exchange) (first, ok bool) {
+func tell(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// add appends x's line. It returns how many bytes waited before and wait now, and whether there was room.
+func (s *shard) add(format *expr.Program, x *exchange.Exchange) (before, after int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	start := len(s.buf)
 	if start >= shardBytes {
-		return false, false
+		return start, start, false
 	}
 	s.buf = append(format.Append(s.buf, x), '\n')
 	if len(s.buf) > shardBytes {
 		s.buf = s.buf[:start]
-		return false, false
+		return start, start, false
 	}
-	return start == 0, true
+	return start, len(s.buf), true
 }
 
 // Dropped returns how many lines found no room.
@@ -234,9 +243,17 @@ func (l *Log) Dropped() uint64 { return l.dropped.Load() }
 // Run writes lines until ctx ends, then what is left, and closes the file.
 // End it after the last exchange: later lines are dropped.
 func (l *Log) Run(ctx context.Context) error {
+	timer := time.NewTimer(gather)
+	defer timer.Stop()
 	for {
 		select {
 		case <-l.wake:
+			timer.Reset(gather)
+			select {
+			case <-timer.C:
+			case <-l.hurry:
+			case <-ctx.Done():
+			}
 			l.flush()
 		case <-ctx.Done():
 			l.closed.Store(true)

@@ -77,7 +77,7 @@ func configure(t *testing.T, l *Log, c Config) {
 	}
 }
 
-func TestLinesAreWrittenAtOnceAndTheRestAtTheEnd(t *testing.T) {
+func TestLinesAreWrittenTogetherAndTheRestAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &output{}
 		l := New(out, slog.New(slog.DiscardHandler))
@@ -86,8 +86,13 @@ func TestLinesAreWrittenAtOnceAndTheRestAtTheEnd(t *testing.T) {
 		stop := start(t, l)
 		l.Log(request("/a"))
 		synctest.Wait()
+		if got := out.String(); got != "" {
+			t.Errorf("the first line did not wait for others: %q", got)
+		}
+		time.Sleep(gather)
+		synctest.Wait()
 		if got := out.String(); got != "/a 200\n" {
-			t.Errorf("after one request: %q", got)
+			t.Errorf("a moment after one request: %q", got)
 		}
 		l.Log(request("/b"))
 		l.Log(request("/c"))
@@ -98,6 +103,24 @@ func TestLinesAreWrittenAtOnceAndTheRestAtTheEnd(t *testing.T) {
 		l.Log(request("/late"))
 		if l.Dropped() != 1 {
 			t.Errorf("%d dropped, want the late one", l.Dropped())
+		}
+	})
+}
+
+func TestManyLinesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &output{}
+		l := New(out, slog.New(slog.DiscardHandler))
+		configure(t, l, Config{Path: DefaultPath, Format: "$request_uri"})
+		stop := start(t, l)
+		defer stop()
+		x := request("/" + strings.Repeat("x", 1<<10))
+		for range shardBytes / 2 >> 10 {
+			l.Log(x)
+		}
+		synctest.Wait()
+		if n := len(out.String()); n < shardBytes/2 {
+			t.Errorf("%d bytes were written at once, want all", n)
 		}
 	})
 }
