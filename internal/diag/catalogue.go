@@ -21,7 +21,7 @@ var catalogue = []Entry{
 	{SnippetRefused, "A snippet that is not allowed or not understood",
 		"Snippets are off unless allow-snippet-annotations is on, and then only the directives lintel translates are accepted. Use the annotation that does the same; the hint names it where there is one."},
 	{ConfigMapValue, "A value the ConfigMap key does not accept",
-		"The value of a key in the controller's ConfigMap is not what its grammar allows. The last good value of that key stays in force, or its default after a restart; all other keys apply."},
+		"The value of a key in the controller's ConfigMap is not what its grammar allows. The default of that key holds, which the hint names, and all other keys apply. A key that protects, such as global-auth-url, closes the routes concerned instead."},
 	{ConfigMapUnknown, "No such ConfigMap key",
 		"The controller's ConfigMap has a key lintel does not know. It is ignored. Check the spelling."},
 	{ConfigMapNoEffect, "A ConfigMap key that needs nothing doing",
