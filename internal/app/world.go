@@ -54,6 +54,11 @@ type world struct {
 var _ outlets = (*world)(nil)
 
 func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, error) {
+	return newWorldOn(nil, o, log, access)
+}
+
+// newWorldOn makes a world whose HTTP/1 requests go to another transport than its own; nil: its own.
+func newWorldOn(other upstream.Transport, o *Options, log *slog.Logger, access *accesslog.Log) (*world, error) {
 	self, err := certs.Generate(time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("default certificate: %w", err)
@@ -73,8 +78,11 @@ func newWorld(o *Options, log *slog.Logger, access *accesslog.Log) (*world, erro
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	w.registry = upstream.NewRegistry(upstream.Options{Transports: []upstream.Transport{w.transport}, Report: w.poolProblem, Log: log})
+	if other == nil {
+		other = w.transport
+	}
 	w.proxy = proxy.New(proxy.Deps{
-		Pool: w.registry.Pool, HTTP1: w.transport, HTTP2: w.transport, Compile: compile,
+		Pool: w.registry.Pool, HTTP1: other, HTTP2: w.transport, Compile: compile,
 		Global: func() *config.Global { return w.plane.Global() }, Buffers: proxy.NewBuffers(""), Log: log,
 		Reroute: func(x *exchange.Exchange, uri string) { w.plane.Reroute(x, uri) },
 	})
