@@ -298,6 +298,11 @@ func (j *job) acceptable() bool {
 func (j *job) parseOptions() annotation.Options {
 	t := j.t
 	o := annotation.Options{Prefix: t.o.AnnotationsPrefix, Global: t.readCM, Unvalidated: !t.o.EnableAnnotationValidation, Risk: annotation.High}
+	o.Namespace = j.in.Namespace
+	o.HasSecret = func(namespace, name string) bool {
+		_, ok := t.r.Secret(namespace, name)
+		return ok
+	}
 	if text, ok := t.key("annotations-risk-level"); ok {
 		o.Risk, _ = annotation.ParseRisk(text)
 	}

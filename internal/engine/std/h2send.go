@@ -88,6 +88,7 @@ func (s *stream) head() {
 	setFields(out, &r.Header)
 	// compat: the endpoint's Date is replaced (reference/routing.md 10); the library writes one.
 	delete(out, "Date")
+	delete(out, "Trailer") // the library would look for their values among the fields of the head
 	if _, ok := out["Content-Type"]; !ok {
 		out["Content-Type"] = nil // the library must not guess
 	}

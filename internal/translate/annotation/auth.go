@@ -35,6 +35,7 @@ var authSecretType = Declare(Spec[string]{
 	Default:  "auth-file",
 	Risk:     Low,
 	Bad:      Hard,
+	Needed:   func(v *Values, _ *Options) bool { return v.Set(authType) },
 	Since:    "0.1",
 	Doc:      "What the Secret holds: an htpasswd file (htdigest for digest) under the key auth, or a hash under the name of each user.",
 	Examples: []string{"auth-map"},
@@ -45,6 +46,7 @@ var authRealm = Declare(Spec[string]{
 	Grammar:  BasicSpaced,
 	Risk:     Medium,
 	Bad:      Hard,
+	Needed:   realmNeeded,
 	Since:    "0.1",
 	Doc:      "The text with which clients ask for the password. Unlike in ingress-nginx, \"off\" is a text like any other.",
 	Examples: []string{"Authentication Required"},
@@ -55,6 +57,12 @@ var _ = register(Feature{
 	Title: "Passwords",
 	Keys:  []AnyKey{authType, authSecret, authSecretType, authRealm},
 })
+
+// realmNeeded reports whether a password is asked for. compat: without a readable Secret the route is
+// denied before the original looks at auth-realm.
+func realmNeeded(v *Values, o *Options) bool {
+	return v.Set(authType) && o.hasSecret(v, authSecret)
+}
 
 // password is what auth-type asks for, nil without. Where it cannot be had the route is denied.
 func password(c *RouteContext) *access.Password {

@@ -55,6 +55,7 @@ var authTLSErrorPage = Declare(Spec[string]{
 	Scope:    PerHost,
 	Risk:     High,
 	Bad:      Hard,
+	Needed:   needsClientCA,
 	Since:    "0.1",
 	Doc:      "Where clients with a bad certificate, or none, are redirected (302) instead of getting 400. Only absolute URLs are supported.",
 	Examples: []string{"https://www.example.com/error-cert.html"},
@@ -66,6 +67,7 @@ var authTLSPass = Declare(Spec[bool]{
 	Scope:    PerHost,
 	Risk:     Low,
 	Bad:      Hard,
+	Needed:   needsClientCA,
 	Since:    "0.1",
 	Doc:      "Whether endpoints get the client's certificate in ssl-client-cert, as escaped PEM.",
 	Examples: []string{"true"},
@@ -85,6 +87,7 @@ var authTLSMatchCN = Declare(Spec[string]{
 	Scope:    PerHost,
 	Risk:     High,
 	Bad:      Hard,
+	Needed:   needsClientCA,
 	Since:    "0.1",
 	Doc:      "A regular expression that the certificate's subject must match, or the answer is 403. The subject is written as in RFC 2253; plain HTTP has none.",
 	Examples: []string{"CN=client-.*"},
@@ -104,6 +107,10 @@ var _ = register(Feature{
 	},
 	Host: hostClientCertificates,
 })
+
+// needsClientCA: without a Secret the other keys are not looked at. Where it is named but missing, the
+// Ingress' routes are denied and the host answers 403.
+func needsClientCA(v *Values, o *Options) bool { return o.hasSecret(v, authTLSSecret) }
 
 // asksForCertificates reports whether the Ingress names a CA, readable or not.
 func asksForCertificates(v *Values) bool {

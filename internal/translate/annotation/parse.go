@@ -27,6 +27,20 @@ type Options struct {
 	AllowSnippets bool
 	// BlockedWords is annotation-value-word-blocklist.
 	BlockedWords []string
+	// Namespace is the Ingress' own; HasSecret reports whether a Secret exists (nil: none does). They tell
+	// which values are looked at, not what these mean.
+	Namespace string
+	HasSecret func(namespace, name string) bool
+}
+
+// hasSecret reports whether the Secret that k names is there and may be used.
+func (o *Options) hasSecret(v *Values, k Key[Ref]) bool {
+	ref, ok := k.Get(v)
+	if !ok || o.HasSecret == nil {
+		return false
+	}
+	ref, err := ref.Resolve(o.Namespace, crossNamespace(o.Global))
+	return err == nil && o.HasSecret(ref.Namespace, ref.Name)
 }
 
 // Finding is one complaint about one annotation. Diagnostic lacks Object, Field and Pos,
@@ -72,6 +86,12 @@ func Parse(raw map[string]string, o Options) (*Values, []Finding, Outcome) {
 	for _, full := range names {
 		p.read(full, raw)
 	}
+	for _, b := range p.later {
+		if !b.rules.needed(p.v, &p.Options) {
+			b.err = As(Soft, b.err)
+		}
+		p.bad(b.full, b.info, b.rules, b.text, b.err)
+	}
 	return p.v, p.findings, p.worst
 }
 
@@ -81,6 +101,15 @@ type parser struct {
 	v        *Values
 	findings []Finding
 	worst    Outcome
+	later    []malformed
+}
+
+// malformed is a value whose outcome depends on other annotations.
+type malformed struct {
+	full, text string
+	info       Info
+	rules      rules
+	err        error
 }
 
 func (p *parser) find(full string, o Outcome, d diag.Diagnostic) {
@@ -157,6 +186,10 @@ func (p *parser) read(full string, raw map[string]string) {
 	}
 	value, err := p.value(k, rules, text)
 	if err != nil {
+		if rules.needed != nil {
+			p.later = append(p.later, malformed{full, text, info, rules, err})
+			return
+		}
 		p.bad(full, info, rules, text, err)
 		return
 	}

@@ -91,6 +91,9 @@ type Spec[T any] struct {
 	Later Outcome
 	// Fallback is what a malformed value counts as, where that is not "not set".
 	Fallback *T
+	// Needed reports whether the value is looked at at all, given the other annotations; nil: always. Where it
+	// is not, a malformed value is ignored, whatever Bad says.
+	Needed   func(*Values, *Options) bool
 	Since    string
 	Doc      string   // first sentence stands alone
 	Examples []string // each must parse; a test tries them
@@ -131,6 +134,7 @@ type rules struct {
 	asWritten bool
 	lines     bool
 	fallback  any // nil: none
+	needed    func(*Values, *Options) bool
 }
 
 // Key is a declared annotation.
@@ -177,7 +181,7 @@ func (k Key[T]) parse(text string, validate bool) (any, error) {
 
 func (k Key[T]) rules() rules {
 	g := k.spec.Grammar
-	r := rules{hint: g.Hint, asWritten: g.AsWritten, lines: g.Lines}
+	r := rules{hint: g.Hint, asWritten: g.AsWritten, lines: g.Lines, needed: k.spec.Needed}
 	if k.spec.Fallback != nil {
 		r.fallback = *k.spec.Fallback
 	}

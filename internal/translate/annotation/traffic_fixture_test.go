@@ -96,7 +96,11 @@ func (w *cluster) route(t testing.TB, annotations []string, places ...place) *ma
 }
 
 func (w *cluster) options() Options {
-	o := Options{Risk: High, AllowSnippets: true}
+	o := Options{Risk: High, AllowSnippets: true, Namespace: "default"}
+	o.HasSecret = func(ns, name string) bool {
+		_, ok := w.Secret(ns, name)
+		return ok
+	}
 	if w.global != nil {
 		o.Global = w.readGlobal
 	}

@@ -417,8 +417,16 @@ func TestS6_6_EveryHostTakesClientCertificateFieldsAway(t *testing.T) {
 func TestClientCertificateValues(t *testing.T) {
 	w := tlsSecrets(t)
 	for _, bad := range []string{"auth-tls-match-cn: alice", "auth-tls-match-cn: CN=(", "auth-tls-pass-certificate-to-upstream: x", "auth-tls-error-page: ht tp://x", "auth-tls-secret: default/c;a"} {
-		if m := w.route(t, []string{bad}); m.outcome != Hard {
-			t.Errorf("%s: outcome %v, want Hard", bad, m.outcome)
+		with := []string{bad}
+		if !strings.HasPrefix(bad, "auth-tls-secret") {
+			// Alone it is as good as absent.
+			if m := w.route(t, with); m.outcome != Soft {
+				t.Errorf("%s: outcome %v, want Soft", bad, m.outcome)
+			}
+			with = append(with, "auth-tls-secret: default/ca")
+		}
+		if m := w.route(t, with); m.outcome != Hard {
+			t.Errorf("%s: outcome %v, want Hard", with, m.outcome)
 		}
 	}
 	h, findings := w.host(t, []string{"auth-tls-secret: default/ca", "auth-tls-verify-client: maybe", "auth-tls-verify-depth: 0", "auth-tls-error-page: /local"})

@@ -309,6 +309,9 @@ func (c *call2) response(res *http.Response, a *attempt) error {
 	if err := copyHeader(&r.Header, res.Header); err != nil {
 		return err
 	}
+	if err := announce(&r.Header, res.Trailer); err != nil {
+		return err
+	}
 	// x/net says 0 without a Content-Length when the stream ended with the head.
 	none := res.ContentLength == 0 && r.Length < 0 || c.x.Up.Method == "HEAD" || r.Status == 204 || r.Status == 304
 	if none {
@@ -352,6 +355,30 @@ func copyHeader(to *exchange.Fields, from http.Header) error {
 			to.Add(name, strings.TrimSpace(v))
 		}
 	}
+	return nil
+}
+
+// announce puts the names of announced trailer fields back, which the library took out of the
+// head: Grpc-Status first, as gRPC endpoints write them, for their order is lost.
+func announce(to *exchange.Fields, trailer http.Header) error {
+	if len(trailer) == 0 {
+		return nil
+	}
+	names := slices.SortedFunc(maps.Keys(trailer), func(a, b string) int {
+		switch {
+		case a == "Grpc-Status":
+			return -1
+		case b == "Grpc-Status":
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
+	for _, n := range names {
+		if !h1.ValidName(n) {
+			return h1.ErrTrailer
+		}
+	}
+	to.Add("Trailer", strings.Join(names, ", "))
 	return nil
 }
 

@@ -79,6 +79,9 @@ func TestGRPCUnaryWithTrailers(t *testing.T) {
 			if got := roundTrip(t, tr, x, target); got != "hello" {
 				t.Errorf("%q", got)
 			}
+			if got := x.Resp.Header.Get("Trailer"); got != "Grpc-Status" {
+				t.Errorf("announced %q", got)
+			}
 			if x.Resp.Trailer.Get("grpc-status") != "0" || x.Resp.Trailer.Get("grpc-message") != "fine" || x.Resp.Trailer.Len() != 2 {
 				t.Errorf("trailer %+v", x.Resp.Trailer)
 			}
