@@ -208,7 +208,8 @@ func (s *stream) fill(g *config.Global) {
 	q.Line = r.Method + " " + r.RequestURI + " HTTP/2.0"
 	s.fields(h1.FieldPolicy{Underscores: g.UnderscoresAllowed, KeepInvalid: !g.IgnoreInvalid})
 	x.Stats.RequestBytes = headSize(&q.Header) + int64(len(q.Line)+len(q.Authority))
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+	// Content that follows a length of 0 makes the request malformed, so its end is waited for in any case.
+	if r.Body != nil && r.Body != http.NoBody {
 		q.Length = r.ContentLength
 		s.body = h2body{s: s, from: r.Body}
 		q.Body = &s.body
@@ -227,6 +228,9 @@ func (s *stream) fill(g *config.Global) {
 	}
 	switch {
 	case x.Malformed != 0:
+	case !soundLength(r.Header["Content-Length"]):
+		// The library takes the first of several, and one that is no number for 0 (S7.2).
+		x.Malformed = 400
 	case !ok, len(hosts) > 1, len(hosts) == 1 && !sameHost(hosts[0], host):
 		// RFC 9113, 8.3.1: the two must not disagree.
 		x.Malformed = 400
@@ -235,6 +239,14 @@ func (s *stream) fill(g *config.Global) {
 			x.Malformed = err.Status
 		}
 	}
+}
+
+func soundLength(values []string) bool {
+	if len(values) == 0 {
+		return true
+	}
+	_, ok := h1.LengthValue(values[0])
+	return ok && len(values) == 1
 }
 
 func sameHost(field, host string) bool {
