@@ -3,9 +3,22 @@ package expr
 const hexUpper = "0123456789ABCDEF"
 const hexLower = "0123456789abcdef"
 
-func needsHex(c byte) bool  { return c < 0x20 || c > 0x7e || c == '"' || c == '\\' }
-func needsLine(c byte) bool { return c == '\n' || c == '\r' }
-func needsJSON(c byte) bool { return c < 0x20 || c == '"' || c == '\\' }
+// byteSet says which bytes have to be escaped. A table, because every byte of every log line is looked at.
+type byteSet [256]bool
+
+func which(needs func(byte) bool) *byteSet {
+	t := new(byteSet)
+	for c := range t {
+		t[c] = needs(byte(c))
+	}
+	return t
+}
+
+var (
+	needsHex  = which(func(c byte) bool { return c < 0x20 || c > 0x7e || c == '"' || c == '\\' })
+	needsLine = which(func(c byte) bool { return c == '\n' || c == '\r' })
+	needsJSON = which(func(c byte) bool { return c < 0x20 || c == '"' || c == '\\' })
+)
 
 func appendHex(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'x', hexUpper[c>>4], hexUpper[c&15])
@@ -31,17 +44,20 @@ func appendJSON(dst []byte, c byte) []byte {
 
 // escapeFrom escapes dst[start:] in place. The escaped form is built behind the
 // plain one and moved over it, so that no second buffer is needed.
-func escapeFrom(dst []byte, start int, needs func(byte) bool, escape func([]byte, byte) []byte) []byte {
-	first := start
-	for first < len(dst) && !needs(dst[first]) {
-		first++
+func escapeFrom(dst []byte, start int, needs *byteSet, escape func([]byte, byte) []byte) []byte {
+	first := -1
+	for i, c := range dst[start:] {
+		if needs[c] {
+			first = start + i
+			break
+		}
 	}
-	end := len(dst)
-	if first == end {
+	if first < 0 {
 		return dst
 	}
+	end := len(dst)
 	for i := first; i < end; i++ {
-		if c := dst[i]; needs(c) {
+		if c := dst[i]; needs[c] {
 			dst = escape(dst, c)
 		} else {
 			dst = append(dst, c)

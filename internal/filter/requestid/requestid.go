@@ -3,8 +3,10 @@
 package requestid
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/filter"
@@ -41,15 +43,35 @@ func (f *requestID) Request(x *exchange.Exchange) exchange.Verdict {
 	return exchange.Continue
 }
 
+const (
+	digits = 32 // of an id
+	many   = 64 // ids that are made together, in one allocation
+)
+
+// batch holds ids that were made together and not yet taken.
+type batch struct{ left string }
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
 // Make returns 32 random hexadecimal digits. They identify and authorise nothing, so they
-// need not be unguessable.
+// need not be unguessable. Whoever keeps one for long should clone it: it is part of a larger text.
 func Make() string {
-	var raw [16]byte
-	a, b := rand.Uint64(), rand.Uint64()
-	for i := range 8 {
-		raw[i], raw[8+i] = byte(a>>(8*i)), byte(b>>(8*i))
+	b := batches.Get().(*batch)
+	if b.left == "" {
+		b.left = fill()
 	}
-	var text [32]byte
+	id := b.left[:digits]
+	b.left = b.left[digits:]
+	batches.Put(b)
+	return id
+}
+
+func fill() string {
+	var raw [many * digits / 2]byte
+	for i := 0; i < len(raw); i += 8 {
+		binary.LittleEndian.PutUint64(raw[i:], rand.Uint64())
+	}
+	var text [many * digits]byte
 	hex.Encode(text[:], raw[:])
 	return string(text[:])
 }
