@@ -61,6 +61,7 @@ func newController(b *testing.B, sources ...source.Source) *controller {
 	if err != nil {
 		b.Fatal(err)
 	}
+	b.Cleanup(w.transport.Close)
 	c := &controller{world: w, snapshot: object.NewSnapshot(), stop: func() {}}
 	to := translate.DefaultOptions()
 	c.pipeline = newPipeline(log, c.snapshot, func() *translate.Builder { return translate.NewBuilder(c.snapshot, to) }, w, sources)
