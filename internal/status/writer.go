@@ -190,7 +190,10 @@ func (s *Status) clear(ctx context.Context) {
 	s.mu.Lock()
 	keys := slices.Collect(maps.Keys(s.served))
 	s.mu.Unlock()
-	if failed := s.writeTo(ctx, keys, nil); len(failed) == 0 {
+	switch failed := s.writeTo(ctx, keys, nil); {
+	case ctx.Err() != nil:
+		s.o.Log.Warn("status not cleared everywhere: the time for it is over", observe.Count, len(keys))
+	case len(failed) == 0:
 		s.o.Log.Info("status cleared", observe.Count, len(keys))
 	}
 }

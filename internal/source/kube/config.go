@@ -59,8 +59,9 @@ func restConfig(o ClientOptions) (*rest.Config, error) {
 		cfg.UserAgent = "lintel"
 	}
 	cfg.UserAgent += " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
-	// Status of many Ingresses is written at once when an address appears.
-	cfg.QPS, cfg.Burst = 100, 200
+	// Status of many Ingresses is written when an address appears, ten at a time; behind a low rate
+	// a new Ingress would wait for minutes. The API server shares itself out fairly.
+	cfg.QPS, cfg.Burst = 1000, 2000
 	return cfg, nil
 }
 
