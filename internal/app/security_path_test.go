@@ -310,3 +310,39 @@ func (c *framed) discard() <-chan error {
 	}()
 	return done
 }
+
+// serve plays an endpoint: it answers requests for a path with its fields and the content "ok", others with "good".
+func (c *framed) serve(replies map[string][]string) {
+	c.fr = http2.NewFramer(c.Conn, c.in)
+	c.fr.AllowIllegalWrites = true
+	c.enc, c.dec = hpack.NewEncoder(&c.buf), hpack.NewDecoder(4096, nil)
+	c.fr.WriteSettings()
+	for {
+		f, err := c.fr.ReadFrame()
+		if err != nil {
+			return
+		}
+		switch f := f.(type) {
+		case *http2.SettingsFrame:
+			if !f.IsAck() {
+				c.fr.WriteSettingsAck()
+			}
+		case *http2.HeadersFrame:
+			fields, err := c.dec.DecodeFull(f.HeaderBlockFragment())
+			if err != nil {
+				return
+			}
+			for _, h := range fields {
+				if h.Name != ":path" {
+					continue
+				}
+				reply, content := replies[h.Value], "ok"
+				if reply == nil {
+					reply, content = []string{":status", "200"}, "good"
+				}
+				c.request(f.StreamID, false, reply...)
+				c.fr.WriteData(f.StreamID, true, []byte(content))
+			}
+		}
+	}
+}
