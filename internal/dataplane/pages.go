@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/filter"
 )
 
 // statusText are the texts of nginx's own pages, which differ from the RFC's in places.
@@ -70,7 +71,9 @@ func addPage(x *exchange.Exchange) {
 		x.Resp.Length = 0
 		return
 	}
-	x.Resp.Header.Set("Content-Type", "text/html")
+	if !filter.Settled(x, "Content-Type") {
+		x.Resp.Header.Set("Content-Type", "text/html")
+	}
 	x.Resp.Length = int64(len(page))
 	b := bodySlot.Of(x)
 	b.data = page

@@ -88,3 +88,14 @@ func Joined(h *exchange.Fields, name string) (string, bool) {
 	}
 	return b.String(), true
 }
+
+// CleanValue reports whether s may stand in a field: a variable may have brought control
+// characters along (reference/security.md S13.1).
+func CleanValue(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if (s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}

@@ -13,6 +13,9 @@ const (
 	NoCompress
 	// OwnAddHeader: the route has add_header of its own, which cancels the host's.
 	OwnAddHeader
+	// Elsewhere: the response is made in another place of nginx's configuration, where
+	// the route's fields for responses are not set (the redirect to auth-signin).
+	Elsewhere
 )
 
 var markSlot = exchange.NewSlot[Mark]()

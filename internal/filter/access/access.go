@@ -207,6 +207,7 @@ func (a *access) refuse(x *exchange.Exchange, st *state, status int) exchange.Ve
 	}
 	if status == 401 && a.signIn != nil {
 		v := filter.Redirect(x, 302, a.signIn.String(x))
+		filter.SetMark(x, filter.Elsewhere)
 		x.Resp.Denied = true
 		a.challenge(x, st)
 		return v

@@ -2,11 +2,13 @@
 // pages and redirects included (reference/routing.md 12).
 //
 // They replace an endpoint's own, but not what a route's filters decided: in nginx a
-// location's more_set_headers runs after the one of the http block.
+// location's more_set_headers runs after the one of the http block. A value may hold
+// $variables; an empty one takes the field away.
 package addheaders
 
 import (
 	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/expr"
 	"github.com/lintel-ingress/lintel/internal/filter"
 )
 
@@ -18,15 +20,25 @@ type Config struct {
 // FilterName is the filter's name in filter.Order.
 func (Config) FilterName() string { return "add-headers" }
 
-// Build returns the filter.
+// Build compiles the values. An unknown variable stays as written.
 func (c Config) Build(*filter.Env) (any, error) {
 	if len(c.Fields) == 0 {
 		return nil, nil
 	}
-	return &addHeaders{c.Fields}, nil
+	a := &addHeaders{fields: make([]field, len(c.Fields))}
+	for i, f := range c.Fields {
+		p, _ := expr.ParseLoose(f.Value)
+		a.fields[i] = field{f.Name, p}
+	}
+	return a, nil
 }
 
-type addHeaders struct{ fields []exchange.Field }
+type addHeaders struct{ fields []field }
+
+type field struct {
+	name  string
+	value *expr.Program
+}
 
 var _ filter.OnResponse = (*addHeaders)(nil)
 
@@ -34,8 +46,16 @@ var _ filter.OnResponse = (*addHeaders)(nil)
 func (a *addHeaders) Response(x *exchange.Exchange) {
 	for i := range a.fields {
 		f := &a.fields[i]
-		if !filter.Settled(x, f.Name) {
-			x.Resp.Header.Set(f.Name, f.Value)
+		if filter.Settled(x, f.name) {
+			continue
+		}
+		if v := f.value.String(x); v == "" || !filter.CleanValue(v) {
+			x.Resp.Header.Del(f.name)
+		} else {
+			x.Resp.Header.Set(f.name, v)
+		}
+		if exchange.EqualFold(f.name, "Content-Type") {
+			filter.Settle(x, f.name)
 		}
 	}
 }

@@ -25,3 +25,19 @@ func TestFieldsReplaceAnEndpointsButNotARoutes(t *testing.T) {
 		t.Errorf("no fields give %v, %v", f, err)
 	}
 }
+
+func TestValuesMayHoldVariables(t *testing.T) {
+	f, _ := Config{Fields: []exchange.Field{
+		{Name: "X-Host", Value: "at $host"}, {Name: "X-None", Value: "$nosuch"}, {Name: "X-Gone", Value: ""}, {Name: "X-Evil", Value: "$arg_a"},
+	}}.Build(nil)
+	x := exchange.Acquire()
+	defer x.Release()
+	x.Req.Host = "h.test"
+	x.Req.Query = "a=1\r\nSet-Cookie: b"
+	x.Resp.Header.Add("X-Gone", "endpoint")
+	f.(filter.OnResponse).Response(x)
+	h := &x.Resp.Header
+	if h.Get("X-Host") != "at h.test" || h.Get("X-None") != "$nosuch" || h.Has("X-Gone") || h.Has("X-Evil") {
+		t.Errorf("got %v", *h)
+	}
+}

@@ -29,6 +29,9 @@ var _ filter.OnResponse = (*customHeaders)(nil)
 
 // Response sets the fields.
 func (c *customHeaders) Response(x *exchange.Exchange) {
+	if filter.Marked(x, filter.Elsewhere) {
+		return
+	}
 	for i := range c.fields {
 		f := &c.fields[i]
 		if f.Value == "" {

@@ -18,7 +18,7 @@ import (
 
 // Config is what is sent besides the constant part.
 type Config struct {
-	// ForHeader is the field X-Original-Forwarded-For and the full chain are read from; "" is X-Forwarded-For.
+	// ForHeader is the field X-Original-Forwarded-For is read from; "" is X-Forwarded-For.
 	ForHeader string
 	// HostHeader is the source of X-Original-Forwarded-Host; "" is X-Forwarded-Host.
 	HostHeader string
@@ -71,6 +71,8 @@ func (f *forwarded) Upstream(x *exchange.Exchange) {
 	client := f.texts.of(x.Client.Addr())
 	h.Add("X-Real-IP", client)
 	if f.FullFor {
+		// compat: X-Forwarded-For, whatever forwarded-for-header names.
+		chain, hasChain := filter.Joined(in, "X-Forwarded-For")
 		peer := x.Conn.Remote
 		if x.Conn.ProxySrc.IsValid() {
 			peer = x.Conn.ProxySrc

@@ -2,7 +2,7 @@
 // (reference/routing.md 7.4). It replaces an endpoint's own.
 //
 // compat: it goes out with the default certificate, too; a scheme that a proxy in
-// front reports does not count.
+// front reports does not count. The redirect to auth-signin has none.
 package hsts
 
 import (
@@ -42,7 +42,7 @@ const name = "Strict-Transport-Security"
 
 // Response sets the field.
 func (h *hsts) Response(x *exchange.Exchange) {
-	if x.Req.Scheme != "https" {
+	if x.Req.Scheme != "https" || filter.Marked(x, filter.Elsewhere) {
 		return
 	}
 	x.Resp.Header.Set(name, h.value)

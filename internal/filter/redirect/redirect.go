@@ -44,7 +44,7 @@ func (r *redirect) Request(x *exchange.Exchange) exchange.Verdict {
 	default:
 		// compat: for other codes nginx's return sends its text as content, without Location.
 		v := x.Reply(r.Status)
-		x.Resp.Header.Set("Content-Type", "text/plain")
+		x.Resp.Header.Set("Content-Type", "text/html") // compat: nginx' default_type
 		x.Resp.Length = int64(len(r.To))
 		x.Resp.Body = &text{rest: r.To}
 		return v

@@ -45,7 +45,7 @@ func (s *setHeaders) Upstream(x *exchange.Exchange) {
 		f := &s.fields[i]
 		v := f.value.String(x)
 		switch {
-		case !clean(v):
+		case !filter.CleanValue(v):
 			// A variable brought a control character along: neither field nor forgery.
 			if !f.host {
 				x.Up.Header.Del(f.name)
@@ -60,13 +60,4 @@ func (s *setHeaders) Upstream(x *exchange.Exchange) {
 			x.Up.Header.Set(f.name, v)
 		}
 	}
-}
-
-func clean(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if (s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/expr"
 	"github.com/lintel-ingress/lintel/internal/filter"
 	"github.com/lintel-ingress/lintel/internal/filter/addheaders"
@@ -163,16 +164,12 @@ func (r *reader) filters(g *config.Global, objects annotation.Objects) {
 	if ref := addHeaders.get(r); ref != "" && objects != nil {
 		if fields := annotation.HeaderMap(objects, "add-headers", ref, false, func(d diag.Diagnostic) { r.report("add-headers", d) }); len(fields) > 0 {
 			g.Filters = append(g.Filters, addheaders.Config{Fields: fields})
+			r.unknownVariables("add-headers", fields)
 		}
 	}
 	if ref := proxySetHeaders.get(r); ref != "" && objects != nil {
 		fields := annotation.HeaderMap(objects, "proxy-set-headers", ref, true, func(d diag.Diagnostic) { r.report("proxy-set-headers", d) })
-		for _, f := range fields {
-			if _, unknown := expr.ParseLoose(f.Value); len(unknown) > 0 {
-				r.report("proxy-set-headers", diag.Diagnostic{Code: diag.ConfigMapValue, Severity: diag.Warning, Value: f.Value,
-					Message: fmt.Sprintf("proxy-set-headers: %s: %v; it stays as written", f.Name, unknown[0])})
-			}
-		}
+		r.unknownVariables("proxy-set-headers", fields)
 	}
 	if useGzip.get(r) {
 		g.Filters = append(g.Filters, compress.Config{
@@ -187,6 +184,16 @@ func (r *reader) filters(g *config.Global, objects annotation.Objects) {
 	for _, n := range allowedHeaders.get(r) {
 		if !annotation.ValidHeaderName(n) {
 			r.dropped("global-allowed-response-headers", n, "is no name of a field")
+		}
+	}
+}
+
+// unknownVariables warns of $names in values that mean nothing.
+func (r *reader) unknownVariables(key string, fields []exchange.Field) {
+	for _, f := range fields {
+		if _, unknown := expr.ParseLoose(f.Value); len(unknown) > 0 {
+			r.report(key, diag.Diagnostic{Code: diag.ConfigMapValue, Severity: diag.Warning, Value: f.Value,
+				Message: fmt.Sprintf("%s: %s: %v; it stays as written", key, f.Name, unknown[0])})
 		}
 	}
 }
