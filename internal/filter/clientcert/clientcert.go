@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -30,7 +29,8 @@ type Config struct {
 	Verify   string // on, off, optional, optional_no_ca
 	MatchCN  string // regular expression for the subject; "" for none
 	PassCert bool   // ssl-client-cert for endpoints
-	// ErrorPage is a URL to redirect to instead of answering 400; "" for none.
+	// ErrorPage is what comes instead of 400: where to redirect to, or, with a leading "/", the
+	// path of this host that answers; "" for none.
 	ErrorPage string
 }
 
@@ -55,11 +55,6 @@ func (c Config) Build(*filter.Env) (any, error) {
 			return nil, fmt.Errorf("auth-tls-match-cn: %w", err)
 		}
 		f.match = re
-	}
-	if c.ErrorPage != "" {
-		if u, err := url.Parse(c.ErrorPage); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			return nil, fmt.Errorf("auth-tls-error-page: %q is not an absolute URL", c.ErrorPage)
-		}
 	}
 	return f, nil
 }
@@ -105,9 +100,13 @@ func (f *check) verify(x *exchange.Exchange, tls, applied bool) exchange.Verdict
 	if tls {
 		switch {
 		case f.Verify == "on" && outcome == "NONE":
-			return f.certError(x, "No required SSL certificate was sent")
+			if !f.elsewhere(x) {
+				return f.certError(x, "No required SSL certificate was sent")
+			}
 		case failed && (f.Verify == "on" || f.Verify == "optional"):
-			return f.certError(x, "The SSL certificate error")
+			if !f.elsewhere(x) {
+				return f.certError(x, "The SSL certificate error")
+			}
 		}
 	}
 	var cert *x509.Certificate
@@ -142,6 +141,24 @@ func (f *check) verify(x *exchange.Exchange, tls, applied bool) exchange.Verdict
 func (f *check) matches(subject string) bool {
 	// S9.4: a NUL never is part of a name somebody meant to allow. DN writes it as \00.
 	return subject != "" && !strings.Contains(subject, `\00`) && f.match.MatchString(subject)
+}
+
+// elsewhere sends a request without a good certificate to the path of the error page: as a GET
+// without query or content.
+//
+// compat: nginx's internal redirect. The route of the path answers, and sees ssl-client-verify.
+func (f *check) elsewhere(x *exchange.Exchange) bool {
+	if !strings.HasPrefix(f.ErrorPage, "/") {
+		return false
+	}
+	if x.Req.Method != "HEAD" {
+		x.Req.Method = "GET"
+	}
+	x.Req.Body, x.Req.Length = nil, 0
+	x.Resp.Close = true
+	x.Req.Path, x.Req.Query, x.Req.HasQuery = f.ErrorPage, "", false
+	x.Rewritten = f.ErrorPage
+	return true
 }
 
 func (f *check) certError(x *exchange.Exchange, text string) exchange.Verdict {

@@ -5,7 +5,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 
@@ -57,7 +56,7 @@ var authTLSErrorPage = Declare(Spec[string]{
 	Bad:      Hard,
 	Needed:   needsClientCA,
 	Since:    "0.1",
-	Doc:      "Where clients with a bad certificate, or none, are redirected (302) instead of getting 400. Only absolute URLs are supported.",
+	Doc:      "Where clients with a bad certificate, or none, are redirected (302) instead of getting 400; or a path of the host that answers them in place of the one they asked for, which then sees ssl-client-verify.",
 	Examples: []string{"https://www.example.com/error-cert.html"},
 })
 
@@ -177,12 +176,18 @@ func applyPolicy(c *HostContext, won int, ca config.CertID) {
 	p.PassCert, _ = authTLSPass.Get(v)
 	p.MatchCN, _ = authTLSMatchCN.Get(v)
 	if page, ok := authTLSErrorPage.Get(v); ok {
-		if u, err := url.Parse(page); err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") {
-			p.ErrorPage = page
-		} else {
+		switch {
+		case strings.Contains(page+"/", "/../") || strings.Contains(page+"/", "/./"):
 			c.Report(won, "auth-tls-error-page", diag.Diagnostic{
 				Code: diag.AnnotationLater, Severity: diag.Warning, Effect: diag.Ignored,
-				Message: "only absolute URLs are supported; clients get 400", Hint: "write http:// or https:// and a host in front",
+				Message: "a path may not hold steps such as \"..\"; clients get 400", Hint: "write the path that is meant",
+			})
+		case !strings.HasPrefix(page, "@"):
+			p.ErrorPage = page
+		default:
+			c.Report(won, "auth-tls-error-page", diag.Diagnostic{
+				Code: diag.AnnotationLater, Severity: diag.Warning, Effect: diag.Ignored,
+				Message: "there are no named locations; clients get 400", Hint: "give a URL, or a path of the host",
 			})
 		}
 	}

@@ -429,9 +429,15 @@ func TestClientCertificateValues(t *testing.T) {
 			t.Errorf("%s: outcome %v, want Hard", with, m.outcome)
 		}
 	}
-	h, findings := w.host(t, []string{"auth-tls-secret: default/ca", "auth-tls-verify-client: maybe", "auth-tls-verify-depth: 0", "auth-tls-error-page: /local"})
+	h, findings := w.host(t, []string{"auth-tls-secret: default/ca", "auth-tls-verify-client: maybe", "auth-tls-verify-depth: 0", "auth-tls-error-page: @local"})
 	if a := h.TLS.ClientAuth; a.Verify != "on" || a.Depth != 1 || a.ErrorPage != "" || len(findings) != 1 {
 		t.Errorf("%+v, findings %q", a, findings)
+	}
+	for page, want := range map[string]string{"/why": "/why", "/a/../why": "", "e.test/why": "e.test/why", "https://e.test": "https://e.test"} {
+		h, _ := w.host(t, []string{"auth-tls-secret: default/ca", "auth-tls-error-page: " + page})
+		if got := h.TLS.ClientAuth.ErrorPage; got != want {
+			t.Errorf("auth-tls-error-page %s: %q, want %q", page, got, want)
+		}
 	}
 }
 
