@@ -245,3 +245,21 @@ func cookieStatus(status int) bool {
 	}
 	return false
 }
+
+// String is the rule as nginx writes it.
+func (r Rule) String() string {
+	word, nets := "deny ", ""
+	if r.Allow {
+		word = "allow "
+	}
+	for i, n := range r.Nets {
+		if i > 0 {
+			nets += ", "
+		}
+		nets += n.String()
+	}
+	if r.Nets == nil {
+		nets = "all"
+	}
+	return word + nets
+}

@@ -62,7 +62,8 @@ var _ = register(Feature{
 		if PathBelow(c.Path, GlobalList(c.Global, "no-auth-locations", "/.well-known/acme-challenge")) {
 			f.Password, f.External = nil, nil
 		}
-		if f.AllowOnly || len(f.Deny) > 0 || f.Password != nil || f.External != nil {
+		snippetAccess(c, &f)
+		if f.AllowOnly || len(f.Deny) > 0 || len(f.Rules) > 0 || f.Except != nil || f.Password != nil || f.External != nil {
 			c.Add(f)
 		}
 		if f.Password != nil || f.External != nil {

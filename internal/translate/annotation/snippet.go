@@ -2,113 +2,173 @@ package annotation
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 
+	"github.com/lintel-ingress/lintel/internal/config"
+	"github.com/lintel-ingress/lintel/internal/diag"
+	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/filter"
+	"github.com/lintel-ingress/lintel/internal/filter/access"
+	"github.com/lintel-ingress/lintel/internal/filter/bodylimit"
 	"github.com/lintel-ingress/lintel/internal/filter/snippet"
 )
 
-var configurationSnippet = Declare(Spec[snippet.Config]{
-	Name: "configuration-snippet",
-	Grammar: Grammar[snippet.Config]{
-		Syntax: "directives of nginx's language that lintel knows: more_set_headers",
-		Parse:  parseSnippet,
+func snippetGrammar(at snippetPlace) Grammar[*Snippet] {
+	return Grammar[*Snippet]{
+		Syntax: "directives of nginx's language that lintel knows; see docs/reference/snippets.md",
+		Parse:  func(s string) (*Snippet, error) { return compileSnippet(s, at) },
 		Lines:  true,
-	},
+	}
+}
+
+const snippetSwitches = ` Needs allow-snippet-annotations: "true" and annotations-risk-level: Critical.`
+
+var configurationSnippet = Declare(Spec[*Snippet]{
+	Name:     "configuration-snippet",
+	Grammar:  snippetGrammar(inRoute),
 	Risk:     Critical,
 	Bad:      Deny,
 	Since:    "0.1",
-	Doc:      `Directives for the Ingress' routes. lintel reads them into typed actions and runs no program text; so far it knows more_set_headers with -s and -t. Any other directive turns the routes off (503), because leaving it out could open what it protects. Needs allow-snippet-annotations: "true" and annotations-risk-level: Critical.`,
-	Examples: []string{`more_set_headers "X-Frame-Options: DENY";`},
+	Doc:      `Directives for the Ingress' routes. lintel reads them into typed steps and runs no program text. A directive it cannot do is reported; where leaving it out could open what it protects the routes answer 503.` + snippetSwitches,
+	Examples: []string{`more_set_headers "X-Frame-Options: DENY";`, `if ($request_method = TRACE) { return 405; }`},
 })
-
-// parseSnippet turns directives into actions. One that has no action here refuses the whole snippet.
-func parseSnippet(text string) (snippet.Config, error) {
-	var cfg snippet.Config
-	list, err := ParseDirectives(text)
-	if err != nil {
-		return cfg, err
-	}
-	for _, d := range list {
-		if d.Name != "more_set_headers" || d.HasBlock {
-			return snippet.Config{}, &snippetError{d.Line, d.Column,
-				fmt.Sprintf("directive %s is not supported in configuration-snippet", Quote(d.Name)),
-				"take it out, or use the annotation that does the same; so far lintel knows more_set_headers"}
-		}
-		if err := moreSetHeaders(&cfg, d); err != nil {
-			return snippet.Config{}, err
-		}
-	}
-	return cfg, nil
-}
-
-// moreSetHeaders reads more_set_headers [-s statuses] [-t types] "Name: value" ...
-func moreSetHeaders(cfg *snippet.Config, d Directive) error {
-	fail := func(a Arg, format string, args ...any) error {
-		return &snippetError{a.Line, a.Column, "more_set_headers: " + fmt.Sprintf(format, args...),
-			`write more_set_headers "Name: value";`}
-	}
-	var statuses []int
-	var types []string
-	var fields []snippet.SetHeader
-	for i := 0; i < len(d.Args); i++ {
-		a := d.Args[i]
-		if len(a.Text) > 0 && a.Text[0] == '-' {
-			if a.Text != "-s" && a.Text != "-t" {
-				return fail(a, "option %s is not supported", Quote(a.Text))
-			}
-			if i++; i == len(d.Args) {
-				return fail(a, "option %s wants a value", a.Text)
-			}
-			words := strings.Fields(d.Args[i].Text)
-			if len(words) == 0 {
-				return fail(a, "option %s wants a value", a.Text)
-			}
-			for _, w := range words {
-				if a.Text == "-t" {
-					types = append(types, strings.ToLower(w))
-					continue
-				}
-				n, err := strconv.Atoi(w)
-				if err != nil || n < 100 || n > 999 {
-					return fail(d.Args[i], "%s is not a status", Quote(w))
-				}
-				statuses = append(statuses, n)
-			}
-			continue
-		}
-		name, value, _ := strings.Cut(a.Text, ":")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		switch {
-		case !ValidHeaderName(name) || strings.Contains(name, "*"): // patterns are for clearing only
-			return fail(a, "%s is no name of a field", Quote(name))
-		case FramingField(name):
-			return fail(a, "%s frames messages and is lintel's own", name)
-		case !ValidHeaderValue(value):
-			return fail(a, "the value of %s has control characters", name)
-		}
-		if err := checkVariables(value); err != nil {
-			return fail(a, "%s: %v", name, err)
-		}
-		fields = append(fields, snippet.SetHeader{Name: name, Value: value})
-	}
-	if len(fields) == 0 {
-		return &snippetError{d.Line, d.Column, "more_set_headers has no field", `write more_set_headers "Name: value";`}
-	}
-	for _, f := range fields {
-		f.Statuses, f.Types = statuses, types
-		cfg.SetHeaders = append(cfg.SetHeaders, f)
-	}
-	return nil
-}
 
 var _ = register(Feature{
 	Name:  "snippet",
 	Title: "Snippets",
 	Keys:  []AnyKey{configurationSnippet},
 	Route: func(c *RouteContext) {
-		if cfg, ok := configurationSnippet.Get(c.Values); ok && len(cfg.SetHeaders) > 0 {
-			c.Add(cfg)
+		s, ok := configurationSnippet.Get(c.Values)
+		if !ok || s == nil {
+			return
 		}
+		const name = "configuration-snippet"
+		for _, d := range s.diagnostics() {
+			c.Report(name, d)
+		}
+		known := s.Own
+		for _, v := range s.Free {
+			if !slices.Contains(known, v) {
+				c.Deny(name, unsetVariable(v))
+				return
+			}
+		}
+		if len(s.AuthVars) > 0 && !hasAuth(c) {
+			c.Report(name, diag.Diagnostic{
+				Code: diag.AnnotationNoEffect, Severity: diag.Warning, Message: "auth_request_set does nothing without auth-url",
+				Hint: "add auth-url, or take it out",
+			})
+		}
+		s.route(c)
 	},
 })
+
+func unsetVariable(name string) diag.Diagnostic {
+	return diag.Diagnostic{
+		Code: diag.SnippetRefused, Message: fmt.Sprintf("unknown variable $%s: nothing sets it", name),
+		Hint: "set it first, or correct its name; docs/reference/variables.md lists lintel's own",
+	}
+}
+
+// hasAuth reports whether an authentication service is asked for the route.
+func hasAuth(c *RouteContext) bool {
+	if _, ok := authURL.Get(c.Values); ok {
+		return true
+	}
+	return GlobalText(c.Global, "global-auth-url", "") != ""
+}
+
+// route puts what s asks for on a route.
+func (s *Snippet) route(c *RouteContext) {
+	s.filters(c.Route, func(f *snippet.Config) {
+		f.Relative, _ = relativeRedirects.Get(c.Values)
+		f.UsePort, _ = usePort.Get(c.Values)
+	})
+	for _, f := range s.Response {
+		if f.Redirect.From != "" {
+			f.Relative, _ = relativeRedirects.Get(c.Values)
+			f.UsePort, _ = usePort.Get(c.Values)
+		}
+		if c.Route.Action.Forward != nil {
+			c.Add(f)
+		}
+	}
+	s.limits(c)
+}
+
+// filters adds the filters of s to a route.
+func (s *Snippet) filters(r *config.Route, redirects func(*snippet.Config)) {
+	if f, ok := s.request(false); ok {
+		redirects(&f)
+		r.Filters = append(r.Filters, f)
+	}
+	if f, ok := s.response(false); ok {
+		r.Filters = append(r.Filters, f)
+	}
+	if r.Action.Forward != nil && (len(s.Set) > 0 || s.Method != "") {
+		f := snippet.Upstream{Method: s.Method}
+		for _, h := range s.Set {
+			f.Set = append(f.Set, exchange.Field{Name: h.Name, Value: h.Value})
+		}
+		r.Filters = append(r.Filters, f)
+	}
+	if s.NoLog {
+		r.NoLog = true
+	}
+	if s.RateAfter > 0 {
+		r.Limits.RateAfter = s.RateAfter
+	}
+}
+
+// limits replaces what annotations say of times and sizes.
+func (s *Snippet) limits(c *RouteContext) {
+	l, f := &c.Route.Limits, c.Forward()
+	if s.Connect > 0 {
+		f.Connect = s.Connect
+	}
+	if s.Send > 0 {
+		f.Send = s.Send
+	}
+	if s.Read > 0 {
+		f.Read = s.Read
+	}
+	if s.BodyTimeout > 0 {
+		l.BodyTimeout = s.BodyTimeout
+	}
+	if s.BodyMem != nil {
+		l.BufferMem = *s.BodyMem
+	}
+	if s.BodyMax != nil {
+		l.BodyMax = *s.BodyMax
+		c.Route.Filters = slices.DeleteFunc(c.Route.Filters, func(f filter.Config) bool { return f.FilterName() == "body-limit" })
+		if l.BodyMax > 0 {
+			c.Add(bodylimit.Config{Max: l.BodyMax})
+		}
+	}
+}
+
+// snippetAccess adds what the route's configuration-snippet says to who may use the route. The feature of the access
+// stage calls it, for satisfy joins all checks.
+func snippetAccess(c *RouteContext, f *access.Config) {
+	s, ok := configurationSnippet.Get(c.Values)
+	if !ok || s == nil {
+		return
+	}
+	f.Rules, f.Except = s.Rules, s.Except
+	if s.Any != nil {
+		f.Any = *s.Any
+	}
+	if f.External != nil && len(s.AuthVars) > 0 {
+		e := *f.External
+		e.Vars = s.AuthVars
+		f.External = &e
+	}
+}
+
+// String names the snippet's size, for documentation of defaults.
+func (s *Snippet) String() string {
+	if s == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d steps", len(s.Steps))
+}
