@@ -2,8 +2,7 @@
 // (reference/annotations.md 5).
 //
 // What a reader gets wrong: the target replaces the whole path, not the part that matched. It is
-// made of the normalised path's captures, and therefore escaped again where the client's
-// target was; without a rewrite the client's target travels byte for byte.
+// made of the normalised path's captures, and therefore escaped again; without a rewrite the client's target travels byte for byte.
 package rewrite
 
 import (
@@ -81,8 +80,8 @@ func (r *rewrite) Request(x *exchange.Exchange) exchange.Verdict {
 	if !r.redirect && climbs(path) {
 		return x.Reply(400)
 	}
-	quoted := strings.IndexByte(rawPath(x.Req.Target), '%') >= 0
-	b := escape(path, path, quoted)
+	// compat: a redirect is escaped only where the client's path had escapes (r->quoted_uri).
+	b := escape(path, path, !r.redirect || strings.IndexByte(rawPath(x.Req.Target), '%') >= 0)
 	if x.Req.Query != "" {
 		b = append(append(b, '?'), x.Req.Query...)
 	}
@@ -148,11 +147,11 @@ func climbs(path []byte) bool {
 
 const hex = "0123456789ABCDEF"
 
-// escape appends path to dst. compat: nginx escapes a changed path only where the client's
-// had escapes (r->quoted_uri); bytes that break a request line are escaped always.
-func escape(dst, path []byte, quoted bool) []byte {
+// escape appends path to dst, as nginx does with every path that a rewrite has changed. Without
+// all, only bytes that break a request line or a field are escaped.
+func escape(dst, path []byte, all bool) []byte {
 	for _, c := range path {
-		if c <= ' ' || c == 0x7f || (quoted && mustEscape(c)) {
+		if c <= ' ' || c == 0x7f || (all && mustEscape(c)) {
 			dst = append(dst, '%', hex[c>>4], hex[c&15])
 		} else {
 			dst = append(dst, c)

@@ -42,14 +42,28 @@ func TestTargetReplacesTheWholePath(t *testing.T) {
 		{"/$1", "/rw/(.*)", "/rw/a%2Fb", "/rw/a/b", "/a/b"},
 		{"/$1", "/rw/(.*)", "/rw/a%20b", "/rw/a b", "/a%20b"},
 		{"/$1", "/rw/(.*)", "/rw/a%3Fb%25", "/rw/a?b%", "/a%3Fb%25"},
-		{"/$1", "/rw/(.*)", "/rw/a|b", "/rw/a|b", "/a|b"},
+		{"/$1", "/rw/(.*)", "/rw/a|b", "/rw/a|b", "/a%7Cb"},
 		{"/$1", "/rw/(.*)", "/rw/%61|b", "/rw/a|b", "/a%7Cb"},
 		{"/$1", "/rw/(.*)", "/rw/%C3%A9", "/rw/é", "/%C3%A9"},
+		{"/$1", "/rw/(.*)", "/rw/\"é\"^", "/rw/\"é\"^", "/%22%C3%A9%22%5E"},
 		{"/$1", "/rw/(.*)", "/rw/x?", "/rw/x", "/x"},
 	} {
 		x, v := run(t, Config{To: c.to}, c.pattern, c.target, c.path)
 		if v != exchange.Continue || x.Up.Target != c.want {
 			t.Errorf("%s with %s on %s: verdict %v, target %q, want %q", c.to, c.pattern, c.target, v, x.Up.Target, c.want)
+		}
+		x.Release()
+	}
+}
+
+func TestRedirectIsEscapedWhereTheClientEscaped(t *testing.T) {
+	for _, c := range []struct{ target, path, want string }{
+		{"/go/a|b", "/go/a|b", "https://other.test/a|b"},
+		{"/go/%61|b", "/go/a|b", "https://other.test/a%7Cb"},
+	} {
+		x, _ := run(t, Config{To: "https://other.test/$1"}, "/go/(.*)", c.target, c.path)
+		if got := x.Resp.Header.Get("Location"); got != c.want {
+			t.Errorf("%s: Location %q, want %q", c.target, got, c.want)
 		}
 		x.Release()
 	}
