@@ -282,7 +282,7 @@ func (f *slash) Request(x *exchange.Exchange) exchange.Verdict {
 	}
 	b.WriteString(escapePath(x.Req.Path))
 	b.WriteByte('/')
-	if x.Req.HasQuery {
+	if x.Req.Query != "" { // compat: an empty query loses its "?"
 		b.WriteByte('?')
 		b.WriteString(x.Req.Query)
 	}
