@@ -22,8 +22,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/klog/v2"
 
 	"github.com/lintel-ingress/lintel/internal/app"
 )
@@ -118,6 +120,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 				return nil
 			}
 			log := processLog(stderr, flags.logFormat, flags.verbosity)
+			libraryLog(log, flags.verbosity)
 			for _, n := range notes {
 				log.Info("flag without effect", "note", n)
 			}
@@ -130,6 +133,16 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 			}
 			return nil
 		},
+	}
+}
+
+// libraryLog says where Kubernetes' client libraries write. Every failed call is reported by who made
+// it, so their own lines, which have another format, are for those who look for a fault in them.
+func libraryLog(log *slog.Logger, verbosity int) {
+	if verbosity >= 3 {
+		klog.SetSlogLogger(log)
+	} else {
+		klog.SetLogger(logr.Discard())
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -534,11 +535,17 @@ func (s *suite) health(t *testing.T, _ string) {
 	}
 }
 
+// requestLine is how a line of the access log begins.
+var requestLine = regexp.MustCompile(`^[0-9a-f.:]+ - \S+ \[`)
+
 // quiet reads the logs of lintel's pods as an operator would: nothing is forbidden, nothing broke.
 func (s *suite) quiet(t *testing.T, _ string) {
 	t.Helper()
 	for line := range strings.Lines(s.logs(t, systemNS)) {
-		if strings.Contains(line, "forbidden") || strings.Contains(line, "level=ERROR") || strings.Contains(line, "panic") {
+		switch {
+		case !strings.HasPrefix(line, "time=") && !requestLine.MatchString(line):
+			t.Errorf("a line of another format: %s", line)
+		case strings.Contains(line, "level=ERROR") || strings.Contains(line, "forbidden"):
 			t.Errorf("log: %s", line)
 		}
 	}

@@ -59,6 +59,8 @@ func restConfig(o ClientOptions) (*rest.Config, error) {
 		cfg.UserAgent = "lintel"
 	}
 	cfg.UserAgent += " (" + runtime.GOOS + "/" + runtime.GOARCH + ")"
+	// Deprecations of what users wrote are not lintel's to log with each write.
+	cfg.WarningHandler = rest.NoWarnings{}
 	// Status of many Ingresses is written when an address appears, ten at a time; behind a low rate
 	// a new Ingress would wait for minutes. The API server shares itself out fairly.
 	cfg.QPS, cfg.Burst = 1000, 2000
