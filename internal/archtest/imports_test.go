@@ -53,6 +53,7 @@ app                  : *                                      | * net/http refle
 echo                 :                                        | net/http golang.org/x/net
 parity               :                                        | net/http go.yaml.in/yaml golang.org/x/net golang.org/x/sys
 lab                  : *                                      | net/http github.com/google/go-cmp
+docstest             : *
 bench                : *                                      | *
 archtest             : *                                      | *
 cmd/lintel           : *                                      | *

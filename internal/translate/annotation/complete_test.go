@@ -80,6 +80,9 @@ proxy-body-size proxy-connect-timeout proxy-read-timeout proxy-send-timeout prox
 custom-http-errors disable-proxy-intercept-errors custom-headers mirror-target mirror-request-body mirror-host enable-access-log enable-rewrite-log enable-opentelemetry opentelemetry-trust-incoming-span opentelemetry-operation-name
 enable-modsecurity enable-owasp-core-rules modsecurity-transaction-id modsecurity-snippet http2-push-preload configuration-snippet server-snippet stream-snippet`
 
+// own are names that ingress-nginx does not have.
+var own = map[string]bool{}
+
 func TestAll138NamesAreDeclared(t *testing.T) {
 	names := strings.Fields(names138)
 	if len(names) != 138 {
@@ -93,8 +96,8 @@ func TestAll138NamesAreDeclared(t *testing.T) {
 		}
 	}
 	for _, k := range Keys() {
-		if !known[k.Info().Name] {
-			t.Errorf("%s is declared, and ingress-nginx has no such name", k.Info().Name)
+		if !known[k.Info().Name] && !own[k.Info().Name] {
+			t.Errorf("%s is declared, and ingress-nginx has no such name: list it in own", k.Info().Name)
 		}
 	}
 	for n := range removed {
