@@ -44,7 +44,7 @@ type conn struct {
 	broken           bool // a write failed
 }
 
-// A connection starts with this much to read into; heads may make it grow to Limits.Total.
+// A connection starts with this much to read into; heads may make it grow to Limits.Max.
 const readBuffer = 4 << 10
 
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}

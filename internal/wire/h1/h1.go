@@ -15,7 +15,7 @@ import "fmt"
 // stands for the defaults of ingress-nginx.
 type Limits struct {
 	Line   int // longest request line or field line, line end included; 0: 8192 (large-client-header-buffers)
-	Total  int // longest head; 0: four times Line
+	Total  int // what large buffers of Line bytes may hold together, see Max; 0: four times Line
 	Fields int // largest number of fields; 0: 1000
 	// Policy says which field names travel.
 	Policy FieldPolicy
@@ -29,6 +29,8 @@ const (
 	DefaultFields = 1000
 	// MaxTrailer bounds a trailer section and, on its own, the chunk extensions of a body (S8.6).
 	MaxTrailer = 16 << 10
+	// firstBuffer is client-header-buffer-size, which large buffers come on top of.
+	firstBuffer = 1 << 10
 )
 
 var defaultUpgrades = []string{"websocket", "SPDY/3.1"}
@@ -46,6 +48,9 @@ func (l *Limits) total() int {
 	}
 	return 4 * l.line()
 }
+
+// Max is the longest head in bytes. Few heads may be as long: lines are packed into buffers as nginx does.
+func (l *Limits) Max() int { return firstBuffer + l.total() }
 
 func (l *Limits) fields() int {
 	if l.Fields > 0 {

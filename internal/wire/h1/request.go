@@ -28,6 +28,8 @@ type RequestParser struct {
 	line   int // where the line being looked at starts
 	scan   int // where to look for its end
 	count  int // field lines seen
+	large  int // large buffers in use, see room
+	filled int // bytes in the last buffer
 	inside bool
 	req    requestLine
 	conn   connTokens
@@ -45,6 +47,7 @@ func (p *RequestParser) Started() bool { return p.inside || p.scan > p.start }
 // Reset forgets a head that was begun.
 func (p *RequestParser) Reset() {
 	p.start, p.line, p.scan, p.count, p.inside = 0, 0, 0, 0, false
+	p.large, p.filled = 0, 0
 	p.req = requestLine{}
 }
 
@@ -52,7 +55,7 @@ func (p *RequestParser) Reset() {
 // 0 when more are needed: call again with the same bytes and more behind them. After an
 // error, a *HeadError, r holds what could be understood (Line, Method, Proto, Target) for the log,
 // and the connection must be closed after the answer. Limits guarantee that Parse
-// does not ask for more than Limits.Total bytes.
+// does not ask for more than Limits.Max bytes.
 //
 // It fills Proto, Method, Authority, Host, Target, Path, Query, HasQuery, Line,
 // Header, Length, Upgrade, TETrailer of an r that is otherwise empty.
@@ -87,7 +90,14 @@ func (p *RequestParser) find(buf []byte) (int, *HeadError) {
 		i := bytes.IndexByte(buf[p.scan:], '\n')
 		end := p.scan + i + 1
 		if i < 0 {
+			// compat: nginx does not wait for the line end behind a lone CR.
+			if j := bytes.IndexByte(buf[p.scan:], '\r'); j >= 0 && p.scan+j+1 < len(buf) {
+				return 0, bad("request head has a carriage return without a line feed")
+			}
 			p.scan, end = len(buf), len(buf)
+			if end > p.line && buf[end-1] == '\r' {
+				p.scan-- // a lone one shows with the next byte
+			}
 		}
 		if end-p.line > p.Limits.line() {
 			if !p.inside {
@@ -95,7 +105,7 @@ func (p *RequestParser) find(buf []byte) (int, *HeadError) {
 			}
 			return 0, &HeadError{StatusHeadTooLarge, "request field is too long"}
 		}
-		if end > p.Limits.total() {
+		if !p.room(end-p.line, i >= 0) {
 			return 0, &HeadError{StatusHeadTooLarge, "request head is too long"}
 		}
 		if i < 0 {
@@ -122,6 +132,28 @@ func (p *RequestParser) find(buf []byte) (int, *HeadError) {
 		}
 		p.line, p.scan = end, end
 	}
+}
+
+// room reports whether a line of n bytes still has room, and takes it when the line is whole.
+// compat: nginx packs lines into one buffer of client-header-buffer-size and a number of large ones;
+// a line that does not fit into what is left of one moves to the next, so the sizes
+// of the lines decide how much a head may hold.
+func (p *RequestParser) room(n int, whole bool) bool {
+	size := firstBuffer
+	if p.large > 0 {
+		size = p.Limits.line()
+	}
+	large, filled := p.large, p.filled+n
+	if filled > size {
+		large, filled = large+1, n
+	}
+	if large > p.Limits.total()/p.Limits.line() {
+		return false
+	}
+	if whole {
+		p.large, p.filled = large, filled
+	}
+	return true
 }
 
 // requestLine checks buf[from:to] and notes where its parts are.

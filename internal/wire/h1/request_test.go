@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -43,5 +45,52 @@ func TestRequestHeadIsTakenApart(t *testing.T) {
 	}
 	if s := strings.Join(fields, " "); s != "X-A=one x-a=two" {
 		t.Errorf("fields %q", s)
+	}
+}
+
+// The sizes are measured on nginx with 4 large buffers of 8k behind one of 1k.
+func TestLinesArePackedIntoBuffers(t *testing.T) {
+	for _, c := range []struct{ fields, size, status int }{
+		{4, 8180, 0}, {4, 8190, 0}, {4, 8192, 494}, {1, 8193, 494},
+		{5, 6000, 494}, {4, 6000, 0}, {5, 4000, 0}, {8, 4000, 0}, {9, 4000, 494},
+		{300, 108, 0}, {320, 108, 494}, {900, 36, 0},
+	} {
+		head := "GET / HTTP/1.1\r\nHost: a.test\r\n"
+		for i := range c.fields {
+			name := fmt.Sprintf("X-%03d: ", i)
+			head += name + strings.Repeat("h", c.size-len(name)-2) + "\r\n"
+		}
+		head += "\r\n"
+		for _, step := range []int{len(head), 1000} {
+			var p RequestParser
+			var err error
+			for end := 0; end < len(head) && err == nil; {
+				end = min(end+step, len(head))
+				if end-step >= p.Limits.Max() {
+					t.Fatalf("%d fields of %d bytes: asks for more than Max bytes", c.fields, c.size)
+				}
+				_, _, err = p.Parse([]byte(head[:end]), &exchange.Request{})
+			}
+			var he *HeadError
+			if errors.As(err, &he); (he == nil) != (c.status == 0) || he != nil && he.Status != c.status {
+				t.Errorf("%d fields of %d bytes in steps of %d: %v", c.fields, c.size, step, err)
+			}
+		}
+	}
+}
+
+func TestLoneCarriageReturnIsRefusedAtOnce(t *testing.T) {
+	for _, head := range []string{"GET / HTTP/1.1\rHost", "GET / HTTP/1.1\r\nHost: a\rX", "\rGET"} {
+		for _, step := range []int{len(head), 1} {
+			var p RequestParser
+			var err error
+			for end := 0; end < len(head) && err == nil; {
+				end = min(end+step, len(head))
+				_, _, err = p.Parse([]byte(head[:end]), &exchange.Request{})
+			}
+			if err == nil {
+				t.Errorf("%q in steps of %d: no error", head, step)
+			}
+		}
 	}
 }
