@@ -46,6 +46,7 @@ type conn struct {
 	cause    error // why input and output were cut off
 	sending  bool  // the sender still works: the read timeout does not run
 	readFrom time.Time
+	writeBy  time.Time // the write deadline, as last set; reads and writes of each exchange look to theirs
 	sendErr  error
 
 	last               atomic.Bool   // the sender is at the last piece
@@ -177,7 +178,13 @@ func (c *conn) write(b []byte) (int, error) {
 		c.mu.Unlock()
 		return 0, err
 	}
-	err := c.nc.SetWriteDeadline(time.Now().Add(c.to.send))
+	// A deadline costs a lock and a timer: one that has three quarters left is good enough.
+	now := time.Now()
+	var err error
+	if left := c.writeBy.Sub(now); left < c.to.send-c.to.send/4 || left > c.to.send {
+		c.writeBy = now.Add(c.to.send)
+		err = c.nc.SetWriteDeadline(c.writeBy)
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return 0, err
@@ -328,7 +335,7 @@ func (c *conn) end(reuse bool) {
 		c.raw.Close() //nolint:errcheck // as in close; without a TLS goodbye that might wait
 		return
 	}
-	if !reuse || c.nc.SetDeadline(time.Time{}) != nil {
+	if !reuse {
 		c.close()
 		return
 	}
