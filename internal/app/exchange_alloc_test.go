@@ -14,3 +14,13 @@ func TestAnExchangeOfADefaultRouteAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for each exchange, want none", n)
 	}
 }
+
+func TestARequestThroughSocketsAllocatesItsTwoHeadsAndItsBody(t *testing.T) {
+	ask := dialled(t)
+	for range 200 {
+		ask()
+	}
+	if n := testing.AllocsPerRun(500, ask); n > 3 {
+		t.Errorf("%v allocations for each request, want at most 3", n)
+	}
+}

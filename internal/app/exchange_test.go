@@ -1,15 +1,19 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/lintel-ingress/lintel/internal/bench"
 	"github.com/lintel-ingress/lintel/internal/config"
+	"github.com/lintel-ingress/lintel/internal/engine/std"
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/object"
 	"github.com/lintel-ingress/lintel/internal/observe/accesslog"
@@ -144,5 +148,136 @@ func BenchmarkExchange(b *testing.B) {
 				c.do()
 			}
 		})
+	}
+}
+
+const answer128 = "HTTP/1.1 200 OK\r\nServer: demo\r\nContent-Type: text/plain\r\nContent-Length: 128\r\n\r\n"
+
+// endpoint128 answers every request of any number of connections with 128 bytes.
+func endpoint128(tb testing.TB) netip.AddrPort {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { l.Close() })
+	text := []byte(answer128 + strings.Repeat("x", 128))
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				buf, n := make([]byte, 8<<10), 0
+				for {
+					m, err := c.Read(buf[n:])
+					if err != nil {
+						return
+					}
+					if n += m; bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")) {
+						n = 0
+						if _, err := c.Write(text); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		}
+	}()
+	return netip.MustParseAddrPort(l.Addr().String())
+}
+
+// dialled serves one application with a real endpoint, through engine and transport, and returns
+// a function that sends one request on one connection and reads its answer.
+func dialled(tb testing.TB) (ask func()) {
+	tb.Helper()
+	log := slog.New(slog.DiscardHandler)
+	access := accesslog.New(io.Discard, log)
+	o := Defaults()
+	o.EnableMetrics = true
+	w, err := newWorld(&o, log, access)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	snapshot := object.NewSnapshot()
+	c := &controller{world: w, snapshot: snapshot}
+	c.pipeline = newPipeline(log, snapshot, func() *translate.Builder { return translate.NewBuilder(snapshot, translate.DefaultOptions()) }, w, nil)
+	all := bench.Cluster(1)
+	at := endpoint128(tb)
+	for i := range all {
+		all[i].Origin.Local = true
+		if s, ok := all[i].Object.(*object.EndpointSlice); ok {
+			port := int32(at.Port())
+			s.Ports[0].Port, s.Endpoints = &port, s.Endpoints[:1]
+			s.Endpoints[0].Addresses = []string{"127.0.0.1"}
+		}
+	}
+	c.take(all)
+	settings := *w.plane.Global()
+	settings.KeepAliveRequests = 1 << 30
+	e := std.New(std.Options{Handler: w.plane, Global: func() *config.Global { return &settings }, Log: log})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	nc, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	served, err := l.Accept()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	g := newGroup(ctx)
+	g.goes("access log", access.Run)
+	g.goes("connection", func(ctx context.Context) error {
+		e.ServeConn(served, &exchange.Conn{ID: 1, Port: 80, Remote: netip.MustParseAddrPort("192.0.2.7:40000"), Draining: func() bool { return false }})
+		<-ctx.Done()
+		return nil
+	})
+	tb.Cleanup(func() {
+		nc.Close()
+		cancel()
+		if err := g.stop(); err != nil {
+			tb.Error(err)
+		}
+		w.transport.Close()
+	})
+	request := []byte("GET /api/items?page=2 HTTP/1.1\r\nHost: " + bench.Host(0) + "\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n")
+	buf := make([]byte, 4<<10)
+	return func() {
+		if _, err := nc.Write(request); err != nil {
+			tb.Fatal(err)
+		}
+		for n := 0; ; {
+			m, err := nc.Read(buf[n:])
+			if err != nil {
+				tb.Fatal(err)
+			}
+			if n += m; bytes.HasSuffix(buf[:n], []byte("xxxx")) {
+				if !bytes.HasPrefix(buf[:n], []byte("HTTP/1.1 200")) {
+					tb.Fatalf("%s", buf[:n])
+				}
+				return
+			}
+			if n == len(buf) {
+				tb.Fatalf("%s", buf[:n])
+			}
+		}
+	}
+}
+
+// BenchmarkSockets is one request after another through real sockets: client, engine, data plane,
+// transport, endpoint. Client and endpoint count in the time, but allocate nothing.
+func BenchmarkSockets(b *testing.B) {
+	ask := dialled(b)
+	ask()
+	b.ReportAllocs()
+	for b.Loop() {
+		ask()
 	}
 }
