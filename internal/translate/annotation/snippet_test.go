@@ -222,7 +222,7 @@ func TestConditionsAreReadAsNginxReadsThem(t *testing.T) {
 	}
 }
 
-func TestSnippetsReferenceIsUpToDate(t *testing.T) {
+func TestSnippetsPageIsCurrent(t *testing.T) {
 	var want bytes.Buffer
 	if err := WriteSnippetsMarkdown(&want); err != nil {
 		t.Fatal(err)
