@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lintel-ingress/lintel/internal/translate/annotation"
 )
 
 const differences = "docs/migrate/differences.md"
@@ -38,6 +40,29 @@ func TestIntendedDifferencesAreToldToUsers(t *testing.T) {
 	for _, e := range list.Intended {
 		if !strings.Contains(told, words(e.Reason)) {
 			t.Errorf("suite %s, %s: %s does not say: %s", e.Suite, e.Case, differences, e.Reason)
+		}
+	}
+}
+
+// TestWhatIsNotThereYetIsNamed holds the annotations that are declared and not implemented to the section
+// about them.
+func TestWhatIsNotThereYetIsNamed(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, differences))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(page), "\n## Not there yet\n")
+	if !ok {
+		t.Fatalf("%s has no section about what is not there yet", differences)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	section, _, _ = strings.Cut(section, "\nA **ConfigMap key**")
+	for _, k := range annotation.Keys() {
+		info := k.Info()
+		named := strings.Contains(section, "`"+info.Name+"`")
+		sibling := strings.HasPrefix(info.Name, "opentelemetry-")
+		if later := info.Later != 0; later && !named && !sibling || !later && named {
+			t.Errorf("%s: not implemented: %t, named in the section: %t", info.Name, later, named)
 		}
 	}
 }
