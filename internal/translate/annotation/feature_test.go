@@ -308,6 +308,9 @@ func TestFieldsForTheEndpoint(t *testing.T) {
 		setheaders.Config{Fields: []exchange.Field{{Name: "Host", Value: "inner"}, {Name: "X-B", Value: "$host"}}},
 	)
 	m = routeOf(t, nil, "forwarded,hsts,response-fields", nil, "proxy-redirect-from", "default", "proxy-redirect-to", "https://b.test/", "proxy-cookie-domain", "off")
+	wantFilters(t, m, forwarded.Config{}, hsts.Config{MaxAge: 31536000, Subdomains: true},
+		responsefields.Config{Redirect: responsefields.Rewrite{From: "http://upstream_balancer/", To: "/"}})
+	m = routeOf(t, nil, "forwarded,hsts,response-fields", nil, "proxy-redirect-from", "http://a.test/", "proxy-cookie-domain", "off")
 	wantFilters(t, m, forwarded.Config{}, hsts.Config{MaxAge: 31536000, Subdomains: true})
 	m = routeOf(t, &world{cm: map[string]string{"hsts": "false"}}, "forwarded,hsts,response-fields", func(c *RouteContext) { c.Route.Action = config.Action{Status: 404} })
 	wantFilters(t, m)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/diag"
 	"github.com/lintel-ingress/lintel/internal/exchange"
 	"github.com/lintel-ingress/lintel/internal/filter/customheaders"
@@ -260,7 +261,17 @@ var _ = register(Feature{
 		cfg.CookiePath, _ = proxyCookiePath.Get(c.Values)
 		from, _ := redirectFrom.Get(c.Values)
 		to, _ := redirectTo.Get(c.Values)
-		if from != "off" && from != "default" && to != "off" && to != "" {
+		switch {
+		case from == "default":
+			// compat: the name endpoints have in nginx' configuration, and never in theirs.
+			from, to = "http://"+internalName+"/", "/"
+			if protocolOf(c) == config.HTTPS {
+				from = "https://" + internalName + "/"
+			}
+		case from == "off" || to == "off" || to == "":
+			from = ""
+		}
+		if from != "" {
 			cfg.Redirect = responsefields.Rewrite{From: from, To: to}
 			cfg.Relative, _ = relativeRedirects.Get(c.Values)
 			cfg.UsePort, _ = usePort.Get(c.Values)
