@@ -27,6 +27,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // TestOnACluster runs everything against one installation, in this order.
@@ -94,13 +95,8 @@ func (s *suite) statusAddress(t *testing.T, ns string) {
 		}
 	}
 	// Somebody writes another address: it is put right at once, not with the next look at everything.
-	ctx, client := context.Background(), s.kube.NetworkingV1().Ingresses(ns)
-	in, err := client.Get(ctx, "shop", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Status.LoadBalancer.Ingress = []networkingv1.IngressLoadBalancerIngress{{IP: "192.0.2.1"}}
-	if _, err := client.UpdateStatus(ctx, in, metav1.UpdateOptions{}); err != nil {
+	patch := []byte(`{"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}`)
+	if _, err := s.kube.NetworkingV1().Ingresses(ns).Patch(context.Background(), "shop", types.MergePatchType, patch, metav1.PatchOptions{}, "status"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, func() error {

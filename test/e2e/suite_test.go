@@ -320,13 +320,8 @@ func (s *suite) rolledOut(t *testing.T, ns, name string) {
 
 func (s *suite) scale(t *testing.T, ns, name string, replicas int32) {
 	t.Helper()
-	ctx := context.Background()
-	scale, err := s.kube.AppsV1().Deployments(ns).GetScale(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	scale.Spec.Replicas = replicas
-	if _, err := s.kube.AppsV1().Deployments(ns).UpdateScale(ctx, name, scale, metav1.UpdateOptions{}); err != nil {
+	patch := fmt.Sprintf(`{"spec": {"replicas": %d}}`, replicas)
+	if _, err := s.kube.AppsV1().Deployments(ns).Patch(context.Background(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}, "scale"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -334,16 +329,8 @@ func (s *suite) scale(t *testing.T, ns, name string, replicas int32) {
 // restart does what kubectl rollout restart does.
 func (s *suite) restart(t *testing.T, ns, name string) {
 	t.Helper()
-	ctx := context.Background()
-	d, err := s.kube.AppsV1().Deployments(ns).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d.Spec.Template.Annotations == nil {
-		d.Spec.Template.Annotations = map[string]string{}
-	}
-	d.Spec.Template.Annotations["kubectl.kubernetes.io/restartedAt"] = time.Now().Format(time.RFC3339Nano)
-	if _, err := s.kube.AppsV1().Deployments(ns).Update(ctx, d, metav1.UpdateOptions{}); err != nil {
+	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": %q}}}}}`, time.Now().Format(time.RFC3339Nano))
+	if _, err := s.kube.AppsV1().Deployments(ns).Patch(context.Background(), name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	s.rolledOut(t, ns, name)
