@@ -63,7 +63,10 @@ var http2s = []test{
 		if err != nil || r.ContentLength <= 0 {
 			t.Errorf("HEAD: got %v, %v", r, err)
 		}
-		for i, r := range b.records(4)[:3] {
+		if _, got, err := ask(t, c, "GET", "http://a.test/", nil); err != nil || strings.Contains(got, " body=") {
+			t.Errorf("a stream that ended with its head has content: got %q, %v", got, err)
+		}
+		for i, r := range b.records(5)[:3] {
 			if r.number != i+1 || r.line != "POST /x?y HTTP/2.0" || r.body == 0 {
 				t.Errorf("record %+v", r)
 			}

@@ -209,7 +209,8 @@ func (s *stream) fill(g *config.Global) {
 	s.fields(h1.FieldPolicy{Underscores: g.UnderscoresAllowed, KeepInvalid: !g.IgnoreInvalid})
 	x.Stats.RequestBytes = headSize(&q.Header) + int64(len(q.Line)+len(q.Authority))
 	// Content that follows a length of 0 makes the request malformed, so its end is waited for in any case.
-	if r.Body != nil && r.Body != http.NoBody {
+	// net/http has a body even where the stream ended with its head.
+	if r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.Header["Content-Length"] != nil) {
 		q.Length = r.ContentLength
 		s.body = h2body{s: s, from: r.Body}
 		q.Body = &s.body

@@ -65,8 +65,10 @@ func AppendRequestHead(dst []byte, u *exchange.Upstream, connection string) ([]b
 	case u.Length < 0 && u.Body != nil && !u.HTTP10:
 		framing = FrameChunked
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case u.Length > 0 || u.Length == 0 && u.Body != nil:
-		framing = FrameLength
+	case u.Length > 0 || u.Length == 0 && (u.Body != nil || meansContent(u.Method)):
+		if u.Body != nil || u.Length > 0 {
+			framing = FrameLength
+		}
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, u.Length, 10)
 		dst = append(dst, '\r', '\n')
@@ -76,6 +78,9 @@ func AppendRequestHead(dst []byte, u *exchange.Upstream, connection string) ([]b
 	dst = appendFields(dst, &u.Header, "Host")
 	return append(dst, '\r', '\n'), framing, nil
 }
+
+// meansContent reports whether endpoints may insist on a Content-Length, RFC 9110, 8.6.
+func meansContent(method string) bool { return method == "POST" || method == "PUT" || method == "PATCH" }
 
 // ResponseOptions are what a response head needs besides the response.
 type ResponseOptions struct {
