@@ -159,6 +159,7 @@ type state struct {
 	tried    balance.Tried
 	endpoint *balance.Endpoint
 	open     bool // endpoint's attempt is counted as in progress
+	retry    bool // it was asked for with BeginRetry
 	attempts int
 	free     int // attempts that do not count
 	began    time.Duration
@@ -444,7 +445,7 @@ func (f *Forwarder) Failed(x *exchange.Exchange, err error) (again bool) {
 	if d.Free {
 		s.free++
 	}
-	if d.Retry {
+	if d.Retry && s.again(d.Free) {
 		return true
 	}
 	x.Reply(d.Status)
@@ -481,9 +482,10 @@ func (f *Forwarder) Answered(x *exchange.Exchange) (again bool) {
 	if f.cfg.Retry.On&retryStatus(x.Resp.Status) != 0 {
 		o := f.outcome(x, s)
 		o.Status = x.Resp.Status
-		if Decide(&f.cfg.Retry, o).Retry {
+		if Decide(&f.cfg.Retry, o).Retry && s.pool.BeginRetry() {
 			closeBody(x)
 			s.settle(true)
+			s.retry = true
 			return true
 		}
 	}
@@ -564,11 +566,21 @@ func Done(x *exchange.Exchange) {
 
 // settle ends the attempt in progress, if there is one.
 func (s *state) settle(failed bool) {
+	if s.retry {
+		s.retry = false
+		s.pool.EndRetry()
+	}
 	if !s.open {
 		return
 	}
 	s.open = false
 	s.endpoint.End(failed)
+}
+
+// again reports whether the pool takes another attempt. One that takes the place of a kept connection's is none more.
+func (s *state) again(free bool) bool {
+	s.retry = !free && s.pool.BeginRetry()
+	return free || s.retry
 }
 
 // observe tells the policy how long the attempt took, connect counted twice as the reference does.

@@ -3,11 +3,13 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/exchange"
+	"github.com/lintel-ingress/lintel/internal/upstream"
 )
 
 func up(stage exchange.Stage, mods ...func(*exchange.Error)) *exchange.Error {
@@ -96,5 +98,56 @@ func TestAttemptsAreDecidedAsNginxDoes(t *testing.T) {
 		if !Decide(&config.Retry{On: on, Tries: 2}, Outcome{Status: status, Method: "GET", Tries: 1}).Retry {
 			t.Errorf("http_%d has no effect", status)
 		}
+	}
+}
+
+func TestS8_7_RetriesThatPileUpAreGivenUp(t *testing.T) {
+	l := newLab(t, Deps{})
+	l.fill(mainPool, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+	cut := func(*exchange.Exchange, *upstream.Target) error {
+		return &exchange.Error{Side: exchange.SideUpstream, Stage: exchange.StageReadHead, Sent: true, Err: io.EOF}
+	}
+	f := l.forwarder(config.Forward{Pool: mainPool, Retry: config.Retry{On: config.RetryError | config.Retry503, Tries: 3}})
+	attempts := func(answer func(*exchange.Exchange, *upstream.Target) error) int {
+		l.asked, l.answer = nil, answer
+		x := get()
+		forward(f, x)
+		finish(x)
+		return len(l.asked)
+	}
+	busy := func(x *exchange.Exchange, _ *upstream.Target) error {
+		x.Resp.Status = 503
+		return nil
+	}
+	// More often than may be under way at once: none is counted for longer than it takes.
+	for range 300 {
+		if n, m := attempts(cut), attempts(busy); n != 3 || m != 3 {
+			t.Fatalf("%d and %d attempts, want 3", n, m)
+		}
+	}
+	pool := l.registry.Pool(mainPool)
+	held := 0
+	for pool.BeginRetry() {
+		held++
+	}
+	if n, m := attempts(cut), attempts(busy); n != 1 || m != 1 {
+		t.Errorf("with %d retries under way: %d and %d attempts, want 1", held, n, m)
+	}
+	for range held {
+		pool.EndRetry()
+	}
+	if n := attempts(cut); n != 3 {
+		t.Errorf("afterwards: %d attempts, want 3", n)
+	}
+	// A pool that empties between two attempts leaves nothing behind either.
+	for range 300 {
+		attempts(func(*exchange.Exchange, *upstream.Target) error {
+			l.registry.Update(mainPool, nil)
+			return io.EOF
+		})
+		l.fill(mainPool, "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+	}
+	if n := attempts(cut); n != 3 {
+		t.Errorf("after a pool that emptied: %d attempts, want 3", n)
 	}
 }

@@ -18,6 +18,8 @@ type Pool struct {
 	dns atomic.Pointer[name] // where addresses come from; nil unless ExternalName
 	own atomic.Bool          // config.Pool.Local
 
+	retries atomic.Int64 // between BeginRetry and EndRetry
+
 	// Guarded by Registry.mu.
 	recipe  *config.Pool // nil: not configured
 	problem string
@@ -37,6 +39,32 @@ func (p *Pool) Set() *balance.Set {
 	}
 	return p.set.Load()
 }
+
+// fewRetries may always be in progress at once.
+const fewRetries = 100
+
+// BeginRetry asks for one more attempt in place of one that failed. It says no once most of what is in
+// progress are such attempts: an upstream that is too slow would be asked several times as often for it
+// (reference/security.md S8.7). After yes, EndRetry must follow when the attempt is over.
+func (p *Pool) BeginRetry() bool {
+	n := p.retries.Add(1)
+	if n <= fewRetries {
+		return true
+	}
+	busy := int64(0)
+	set := p.set.Load()
+	for i := range set.Len() {
+		busy += set.At(i).Busy()
+	}
+	if 2*n <= busy {
+		return true
+	}
+	p.retries.Add(-1)
+	return false
+}
+
+// EndRetry counts an attempt BeginRetry allowed as over.
+func (p *Pool) EndRetry() { p.retries.Add(-1) }
 
 // Await waits until a DNS name was looked up once, at most max or until gone is
 // closed. Pools of other kinds are never waited for.

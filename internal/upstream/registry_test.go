@@ -455,3 +455,31 @@ func BenchmarkUpdateOneOfThousandEndpoints(b *testing.B) {
 		r.Update(shop, lists[i%2])
 	}
 }
+
+func TestS8_7_RetriesAreAShareOfWhatIsInProgress(t *testing.T) {
+	r := NewRegistry(Options{})
+	r.Apply(map[config.PoolID]*config.Pool{shop: {ID: shop}})
+	r.Update(shop, eps("10.0.0.1:80"))
+	p := r.Pool(shop)
+	count := func() (n int) {
+		for p.BeginRetry() {
+			n++
+		}
+		for range n {
+			p.EndRetry()
+		}
+		return n
+	}
+	if n := count(); n != fewRetries {
+		t.Errorf("%d retries of an idle pool, want %d", n, fewRetries)
+	}
+	for range 1000 {
+		p.Set().At(0).Start()
+	}
+	if n := count(); n != 500 {
+		t.Errorf("%d retries beside 1000 in progress, want 500", n)
+	}
+	if n := count(); n != 500 {
+		t.Errorf("%d the second time", n)
+	}
+}
