@@ -124,6 +124,8 @@ type place struct {
 // else the controller's, with the Ingress' annotations (reference/routing.md 5, 6.4).
 func (j *job) implicit(host string) *RoutePart {
 	w := place{host: host, path: "/", match: config.Prefix, rule: -1, number: -1, field: "spec.defaultBackend"}
+	// compat: what no Ingress defines is not redirected, whatever the ConfigMap's force-ssl-redirect says.
+	w.catchAll = j.in.Name == ""
 	if b := j.in.Spec.DefaultBackend; b != nil {
 		w.backend = b
 	} else {
