@@ -41,8 +41,19 @@ type Host struct {
 	HasCert bool
 	Filters []filter.Config // server stage
 	Routes  []*Route        // in matching order for regex hosts; any order otherwise
-	Regex   bool            // routes match as case-insensitive regular expressions, first wins
-	Origin  []diag.Ref
+	// Locations are chosen among the routes as nginx chooses locations of a server-snippet.
+	Locations []Location
+	Regex     bool // routes match as case-insensitive regular expressions, first wins
+	Origin    []diag.Ref
+}
+
+// Location is a path a server-snippet answers itself.
+type Location struct {
+	// Modifier is nginx's: "" for a text prefix, "^~" for one that keeps regular expressions out, "="
+	// for the path itself, "~" and "~*" for regular expressions, with and without regard to case.
+	Modifier string
+	Path     string
+	Route    *Route // its Match and Path do not count
 }
 
 // TLS is a host's TLS settings.

@@ -154,6 +154,12 @@ func (p *printer) host(h *Host) {
 	for _, f := range inOrder(h.Filters) {
 		p.line(1, FilterText(f))
 	}
+	for _, l := range h.Locations {
+		p.line(1, "location "+strings.TrimLeft(l.Modifier+" "+word(l.Path), " ")+" -> "+l.Route.Action.text())
+		for _, f := range inOrder(l.Route.Filters) {
+			p.line(2, FilterText(f))
+		}
+	}
 	routes := h.Routes
 	if !h.Regex {
 		routes = slices.Clone(routes)

@@ -196,6 +196,18 @@ func (p *Plane) compileHost(cfg *config.Host) (*host, []diag.Diagnostic) {
 		}
 		h.routes = append(h.routes, r)
 	}
+	for _, lc := range cfg.Locations {
+		r, err := p.compileRoute(lc.Route)
+		l := location{modifier: lc.Modifier, path: lc.Path, route: r}
+		if err == nil {
+			err = l.compile()
+		}
+		if err != nil {
+			found = append(found, buildFinding([]diag.Ref{lc.Route.Origin.Ingress}, "location "+cfg.Name+" "+lc.Path, err, diag.HostOff))
+			h.broken = true
+		}
+		h.located = append(h.located, l)
+	}
 	if err := h.index(); err != nil {
 		found = append(found, buildFinding(cfg.Origin, "host "+cfg.Name, err, diag.RouteOff))
 	}

@@ -48,7 +48,7 @@ func (p *Plane) Match(x *exchange.Exchange) bool {
 	}
 	s.host = h
 	x.HostCert = named.cfg.HasCert
-	r, captures, ok := h.paths.Match(x.Req.Path, x.Captures)
+	r, captures, ok := h.match(x.Req.Path, x.Captures)
 	x.Captures = captures
 	if !ok {
 		return h.chain.blocks
@@ -136,7 +136,7 @@ func (p *Plane) begin(x *exchange.Exchange, s *state) exchange.Verdict {
 
 // choose finds the route for a path a filter changed.
 func (s *state) choose(x *exchange.Exchange) {
-	r, captures, ok := s.host.paths.Match(x.Req.Path, x.Captures)
+	r, captures, ok := s.host.match(x.Req.Path, x.Captures)
 	x.Captures = captures
 	if !ok {
 		s.route = nil
@@ -182,7 +182,7 @@ func (p *Plane) Reroute(x *exchange.Exchange, uri string) {
 		x.Reply(500)
 		return
 	}
-	r, captures, ok := s.host.paths.Match(x.Req.Path, x.Captures)
+	r, captures, ok := s.host.match(x.Req.Path, x.Captures)
 	x.Captures = captures
 	if !ok {
 		x.Reply(404)

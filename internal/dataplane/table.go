@@ -28,7 +28,9 @@ type host struct {
 	broken bool // a filter of the host could not be built: everything answers 503
 	paths  *router.Index[*route]
 	routes []*route
-	keys   []string
+	// located are the locations of a server-snippet, in the order of its text.
+	located []location
+	keys    []string
 }
 
 // route is one compiled route.
@@ -75,7 +77,7 @@ func (h *host) index() error {
 func (h *host) retire(k *keeper) {
 	h.chain.close()
 	k.release(h.keys)
-	for _, r := range h.routes {
+	for _, r := range h.all() {
 		r.chain.close()
 		if r.series != nil {
 			r.series.Release()

@@ -327,6 +327,11 @@ func (m *merge) features(h *config.Host) {
 	if c.Passthrough {
 		m.passthrough(h)
 	}
+	for _, p := range m.parts {
+		if filters, differ := annotation.InheritRules(p.route.Filters, c.Rules); differ {
+			p.change().Filters = filters
+		}
+	}
 	if len(c.Aliases) > 0 && c.AliasMember < len(m.members) {
 		m.aliases(m.members[c.AliasMember], c.Aliases)
 	}
@@ -374,7 +379,7 @@ func (m *merge) aliases(f *Fragment, names []string) {
 		case n == "":
 			continue
 		case strings.HasPrefix(n, "~"):
-			if _, err := regexp.Compile(n[1:]); err != nil {
+			if err := annotation.CheckRegex(n[1:]); err != nil {
 				code, problem = diag.RegexInvalid, strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 				hint = "regular expressions have RE2 syntax: no lookaround, no back-references"
 			} else {
@@ -476,7 +481,7 @@ func (m *merge) regexParts() {
 			path += "/"
 		}
 		r.Match, r.Path = config.Regex, path
-		if _, err := regexp.Compile("(?i)^" + path); err != nil {
+		if err := annotation.CheckRegex("(?i)^" + path); err != nil {
 			m.badRegex(p, err)
 		}
 	}

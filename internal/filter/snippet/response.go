@@ -10,11 +10,11 @@ import (
 	"github.com/lintel-ingress/lintel/internal/filter"
 )
 
-// Response is the response side of one block, by level: 0 is the block, the others its ifs.
-type Response struct {
-	Server bool
-	Levels []Level
-}
+// Response is the response side of a configuration-snippet, by level: 0 is the block, the others its ifs.
+type Response struct{ Levels []Level }
+
+// ServerResponse is the same for the host's server-snippet.
+type ServerResponse struct{ Levels []Level }
 
 // Level is what one level does to responses. It holds what it inherits.
 type Level struct {
@@ -39,16 +39,19 @@ type Expires struct {
 }
 
 // FilterName is the filter's name in filter.Order.
-func (c Response) FilterName() string {
-	if c.Server {
-		return "server-snippet"
-	}
-	return "snippet-response"
-}
+func (Response) FilterName() string { return "snippet-response" }
+
+// FilterName is the filter's name in filter.Order.
+func (ServerResponse) FilterName() string { return "server-snippet" }
 
 // Build compiles the values.
-func (c Response) Build(env *filter.Env) (any, error) {
-	r := &response{server: c.Server, home: home(env), now: time.Now}
+func (c Response) Build(env *filter.Env) (any, error) { return c.build(env, false) }
+
+// Build compiles the values.
+func (c ServerResponse) Build(env *filter.Env) (any, error) { return Response(c).build(env, true) }
+
+func (c Response) build(env *filter.Env, server bool) (any, error) {
+	r := &response{server: server, home: home(env), now: time.Now}
 	if env != nil && env.Now != nil {
 		r.now = env.Now
 	}

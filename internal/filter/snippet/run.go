@@ -43,7 +43,7 @@ func (b *block) Request(x *exchange.Exchange) exchange.Verdict {
 			return v
 		}
 	}
-	p := at(x, b.Server, b.home)
+	p := at(x, b.server, b.home)
 	if p.level < len(b.input) {
 		for i := range b.input[p.level] {
 			b.input[p.level][i].change(x, &x.Req.Header, p, input)
@@ -53,11 +53,11 @@ func (b *block) Request(x *exchange.Exchange) exchange.Verdict {
 }
 
 func (b *block) rewrite(x *exchange.Exchange) exchange.Verdict {
-	if !b.Server {
+	if !b.server {
 		// A route chosen anew starts from the beginning.
 		filter.ClearMark(x, filter.NoRewrite|filter.NoCompress)
 	}
-	p := slot.Of(x).of(b.Server)
+	p := slot.Of(x).of(b.server)
 	*p = place{home: b.home}
 	r := run{x: x, at: p, block: b}
 	was := x.Captures
@@ -77,9 +77,9 @@ func (b *block) rewrite(x *exchange.Exchange) exchange.Verdict {
 		return exchange.Reply
 	case end == dropped:
 		return exchange.Drop
-	case !b.Server && r.moved:
+	case !b.server && r.moved:
 		return exchange.Again
-	case !b.Server && end == stop:
+	case !b.server && end == stop:
 		filter.SetMark(x, filter.NoRewrite)
 	}
 	return exchange.Continue

@@ -18,12 +18,9 @@ import (
 	"github.com/lintel-ingress/lintel/internal/filter"
 )
 
-// Config is the request side of one block: a route's configuration-snippet, or the host's
-// server-snippet.
+// Config is the request side of one block: a route's configuration-snippet.
 type Config struct {
-	// Server is true for the host's; Order has another place for it.
-	Server bool
-	Steps  []Step
+	Steps []Step
 	// Input are the request fields to change, by level: 0 is the block, the others its ifs.
 	Input [][]Field
 	// Rates are limit_rate by level; nil: none anywhere.
@@ -112,16 +109,22 @@ const (
 func (f Flag) String() string { return [...]string{"next", "last", "break"}[f] }
 
 // FilterName is the filter's name in filter.Order.
-func (c Config) FilterName() string {
-	if c.Server {
-		return "server-snippet"
-	}
-	return "snippet"
-}
+func (Config) FilterName() string { return "snippet" }
 
 // Build compiles texts and patterns.
-func (c Config) Build(env *filter.Env) (any, error) {
-	r := &block{Config: c, home: home(env)}
+func (c Config) Build(env *filter.Env) (any, error) { return c.build(env, false) }
+
+// ServerConfig is the same for the host's server-snippet.
+type ServerConfig Config
+
+// FilterName is the filter's name in filter.Order.
+func (ServerConfig) FilterName() string { return "server-snippet" }
+
+// Build compiles texts and patterns.
+func (c ServerConfig) Build(env *filter.Env) (any, error) { return Config(c).build(env, true) }
+
+func (c Config) build(env *filter.Env, server bool) (any, error) {
+	r := &block{Config: c, server: server, home: home(env)}
 	var err error
 	if r.steps, err = c.compile(c.Steps, r); err != nil {
 		return nil, err
@@ -153,10 +156,11 @@ func parse(text string) (*expr.Program, error) {
 // block is a compiled Config.
 type block struct {
 	Config
-	home  string
-	steps []step
-	input [][]field
-	again bool // a step may send the request to another route
+	server bool
+	home   string
+	steps  []step
+	input  [][]field
+	again  bool // a step may send the request to another route
 }
 
 type step struct {
@@ -182,7 +186,7 @@ func (c *Config) compile(list []Step, b *block) ([]step, error) {
 			n.value, err = parse(s.Return.Text)
 		case s.Rewrite != nil:
 			err = n.compileRewrite()
-			b.again = b.again || s.Rewrite.Redirect == 0 && s.Rewrite.Flag != Break || c.Server
+			b.again = b.again || s.Rewrite.Redirect == 0 && s.Rewrite.Flag != Break || b.server
 		case s.If != nil:
 			if err = n.compileCond(); err == nil {
 				n.then, err = c.compile(s.If.Then, b)

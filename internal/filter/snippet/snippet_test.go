@@ -83,7 +83,7 @@ func TestAddHeaderKnowsItsStatuses(t *testing.T) {
 }
 
 func TestAddHeaderOfARouteCancelsTheHosts(t *testing.T) {
-	host := build[filter.OnResponse](t, Response{Server: true, Levels: []Level{{Add: []AddField{{Name: "X-A", Value: "host"}}, More: []Field{{Name: "X-M", Value: "host"}, {Name: "X-N", Value: "host"}}}}})
+	host := build[filter.OnResponse](t, ServerResponse{Levels: []Level{{Add: []AddField{{Name: "X-A", Value: "host"}}, More: []Field{{Name: "X-M", Value: "host"}, {Name: "X-N", Value: "host"}}}}})
 	route := build[filter.OnResponse](t, Response{Levels: []Level{{Add: []AddField{{Name: "X-B", Value: "route"}}, More: []Field{{Name: "X-M", Value: "route"}}}}})
 	x := request("/", "")
 	defer x.Release()

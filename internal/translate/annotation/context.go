@@ -4,6 +4,7 @@ import (
 	"github.com/lintel-ingress/lintel/internal/config"
 	"github.com/lintel-ingress/lintel/internal/diag"
 	"github.com/lintel-ingress/lintel/internal/filter"
+	"github.com/lintel-ingress/lintel/internal/filter/access"
 )
 
 // Objects is how a feature looks at other objects. Every read is recorded.
@@ -93,6 +94,8 @@ type HostContext struct {
 	// WWW asks for the host's counterpart name (www.x for x, x for www.x) to redirect here: translate makes a
 	// host of that name, if it is free, with these server-stage filters; nil: none. Filled by from-to-www-redirect.
 	WWW []filter.Config
+	// Rules are allow and deny of the host; routes without lists of their own inherit them. Filled by server-snippet.
+	Rules []access.Rule
 	// Passthrough asks for connections with this SNI to go unterminated to the backend of path "/". Filled by ssl-passthrough.
 	Passthrough bool
 	// Report adds a finding about the named annotation of member i.

@@ -6,10 +6,6 @@ import "regexp"
 // the original's; a value that asks for something gives a diagnostic and the safe
 // outcome: Deny for what protects or changes where requests go, Soft for the rest.
 var (
-	serverSnippet = Declare(Spec[string]{
-		Name: "server-snippet", Grammar: Any, Scope: PerHost, Risk: Critical, Bad: Deny, Later: Deny,
-		Doc: "Directives for the host.", Examples: []string{"location /private { deny all; }"},
-	})
 	authSnippet = Declare(Spec[string]{
 		Name: "auth-snippet", Grammar: Any, Risk: Critical, Bad: Deny, Later: Deny,
 		Doc: "Directives for the request to auth-url.", Examples: []string{"proxy_set_header X-Scope read;"},
@@ -67,7 +63,7 @@ var _ = register(Feature{
 	Name:  "later",
 	Title: "Not implemented yet, or without effect",
 	Keys: []AnyKey{
-		serverSnippet, authSnippet, streamSnippet, sslPassthrough, modSecurity, owaspRules, modSecurityID, modSecuritySnippet,
+		authSnippet, streamSnippet, sslPassthrough, modSecurity, owaspRules, modSecurityID, modSecuritySnippet,
 		openTelemetry, openTelemetryTrust, openTelemetryName, pushPreload, rewriteLog,
 	},
 })

@@ -182,7 +182,6 @@ func TestLaterKeysAreNeverSilentlyIgnored(t *testing.T) {
 		want        Outcome
 		severity    diag.Severity
 	}{
-		{"server-snippet", "location /x { deny all; }", Deny, diag.Error},
 		{"auth-snippet", "x y;", Deny, diag.Error},
 		{"ssl-passthrough", "true", Deny, diag.Error},
 		{"enable-modsecurity", "true", Deny, diag.Error},

@@ -47,6 +47,9 @@ var _ = register(Feature{
 			c.Report(name, d)
 		}
 		known := s.Own
+		if server, ok := serverSnippet.Get(c.Values); ok && server != nil {
+			known = slices.Concat(known, server.Own)
+		}
 		for _, v := range s.Free {
 			if !slices.Contains(known, v) {
 				c.Deny(name, unsetVariable(v))
@@ -98,11 +101,11 @@ func (s *Snippet) route(c *RouteContext) {
 
 // filters adds the filters of s to a route.
 func (s *Snippet) filters(r *config.Route, redirects func(*snippet.Config)) {
-	if f, ok := s.request(false); ok {
+	if f, ok := s.request(); ok {
 		redirects(&f)
 		r.Filters = append(r.Filters, f)
 	}
-	if f, ok := s.response(false); ok {
+	if f, ok := s.response(); ok {
 		r.Filters = append(r.Filters, f)
 	}
 	if r.Action.Forward != nil && (len(s.Set) > 0 || s.Method != "") {

@@ -285,8 +285,8 @@ func (s *Snippet) resolved(i int) snippetLevel {
 }
 
 // request is the filter of the request side; ok is false where there is nothing to do.
-func (s *Snippet) request(server bool) (c snippet.Config, ok bool) {
-	c = snippet.Config{Server: server, Steps: s.Steps, DefaultType: s.DefaultType}
+func (s *Snippet) request() (c snippet.Config, ok bool) {
+	c = snippet.Config{Steps: s.Steps, DefaultType: s.DefaultType}
 	ok = len(s.Steps) > 0
 	var rates []int64
 	var plain []bool
@@ -312,8 +312,7 @@ func (s *Snippet) request(server bool) (c snippet.Config, ok bool) {
 }
 
 // response is the filter of the response side.
-func (s *Snippet) response(server bool) (c snippet.Response, ok bool) {
-	c.Server = server
+func (s *Snippet) response() (c snippet.Response, ok bool) {
 	for i := range s.Levels {
 		l := s.resolved(i)
 		c.Levels = append(c.Levels, snippet.Level{More: l.More, Add: l.Add, Expires: l.Expires, Charset: l.Charset})

@@ -252,9 +252,9 @@ func FuzzDirectives(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			request, _ := s.request(at == inServer)
-			response, _ := s.response(at == inServer)
-			for _, cfg := range []filter.Config{request, response} {
+			request, _ := s.request()
+			response, _ := s.response()
+			for _, cfg := range []filter.Config{request, response, snippet.ServerConfig(request), snippet.ServerResponse(response)} {
 				if _, err := cfg.Build(nil); err != nil {
 					t.Errorf("%q is accepted and does not build: %v", text, err)
 				}
