@@ -117,7 +117,7 @@ func kindOf(c *config.Pool) kind {
 		return kindNone
 	case c.ExternalName != "":
 		return kindName
-	case len(c.Static) > 0 || c.ID.Mode == config.ClusterIP:
+	case len(c.Static) > 0: // a Service without an address has its pods, in ClusterIP mode, too
 		return kindStatic
 	}
 	return kindSlices
