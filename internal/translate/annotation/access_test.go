@@ -27,6 +27,7 @@ func passwords() *cluster {
 			"default/fields":  {"X-Extra": "v", "Connection": "close", "X-Var": "$host $nope"},
 			"default/broken":  {"X-Extra": "a\r\nb"},
 			"default/badname": {"X Extra": "a"},
+			"default/dotted":  {"X.Extra": "a"},
 			"other/fields":    {"X-Extra": "v"},
 		},
 	}
@@ -94,6 +95,7 @@ func TestS10_1_WhatCannotBeResolvedDenies(t *testing.T) {
 		{"auth-url: http://auth.test/", "auth-proxy-set-headers: default/missing"},
 		{"auth-url: http://auth.test/", "auth-proxy-set-headers: default/broken"},
 		{"auth-url: http://auth.test/", "auth-proxy-set-headers: default/badname"},
+		{"auth-url: http://auth.test/", "auth-proxy-set-headers: default/dotted"},
 		{"auth-url: http://auth.test/", "auth-method: FETCH"},
 		{"auth-url: http://auth.test/", "auth-method: xGETx"},
 		{"auth-url: http://auth.test/", "auth-response-headers: X User"},

@@ -377,9 +377,9 @@ func serviceFields(c *RouteContext, ref Ref) []access.Field {
 	var out []access.Field
 	for _, k := range keys {
 		v := strings.TrimSpace(data[k])
-		if !ValidHeaderName(k) || !ValidHeaderValue(v) {
+		if !customHeaderName.MatchString(k) || !ValidHeaderValue(v) {
 			c.Deny(name, invalidRef("ConfigMap", ref, fmt.Sprintf("has the entry %s, which is no header field", Quote(k)),
-				"names are letters, digits and -, values are on one line"))
+				"names are letters, digits, - and _, values are on one line"))
 			return nil
 		}
 		if FramingField(k) && !strings.EqualFold(k, "Host") {
