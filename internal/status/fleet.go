@@ -4,10 +4,12 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -41,14 +43,24 @@ func newWatched[L runtime.Object](o *Options, c lister[L], example any, set func
 		trim(v)
 		return v, nil
 	}))
+	var said atomic.Bool
+	note := func(err error) {
+		if apierrors.IsForbidden(err) && said.CompareAndSwap(false, true) {
+			o.Log.Warn("permission missing; the status of Ingresses is not kept", observe.Error, err)
+		}
+	}
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, lo metav1.ListOptions) (runtime.Object, error) {
 			set(&lo)
-			return c.List(ctx, lo)
+			l, err := c.List(ctx, lo)
+			note(err)
+			return l, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, lo metav1.ListOptions) (watch.Interface, error) {
 			set(&lo)
-			return c.Watch(ctx, lo)
+			w, err := c.Watch(ctx, lo)
+			note(err)
+			return w, err
 		},
 	}
 	w.reflect = cache.NewReflectorWithOptions(cache.ToListWatcherWithWatchListSemantics(lw, o.Client), example, &told{w}, cache.ReflectorOptions{Name: "status"})

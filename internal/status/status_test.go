@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	kubetesting "k8s.io/client-go/testing"
 
@@ -213,6 +214,23 @@ func TestPublishServiceIsFollowed(t *testing.T) {
 		stop()
 		if strings.Count(w.log.String(), "publish service not there yet") != 1 {
 			t.Errorf("log:\n%s", w.log.String())
+		}
+	})
+}
+
+func TestMissingPermissionIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, ingress("a"))
+		w.o.PublishAddress, w.o.PublishService = nil, "lintel/proxy"
+		refused := apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "", errors.New("no"))
+		w.client.PrependReactor("list", "services", func(kubetesting.Action) (bool, runtime.Object, error) { return true, nil, refused })
+		w.client.PrependWatchReactor("services", func(kubetesting.Action) (bool, watch.Interface, error) { return true, nil, refused })
+		s, stop := w.run()
+		s.Served(map[object.Key]bool{key("a"): true})
+		time.Sleep(5 * time.Minute)
+		stop()
+		if n := strings.Count(w.log.String(), "permission missing"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, &w.log)
 		}
 	})
 }

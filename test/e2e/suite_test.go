@@ -100,8 +100,17 @@ func (s *suite) install(t *testing.T, ns, release string, extra ...string) {
 	}
 }
 
+// uninstall ends the pods first: with the release go the permissions to give the Lease and the
+// addresses back.
 func (s *suite) uninstall(t *testing.T, ns, release string) {
 	t.Helper()
+	s.scale(t, ns, release+"-ingress-nginx-controller", 0)
+	eventually(t, time.Minute, func() error {
+		if n := len(s.pods(t, ns)); n > 0 {
+			return fmt.Errorf("%d pods of %s are still there", n, release)
+		}
+		return nil
+	})
 	if out, err := exec.Command(s.helm, "uninstall", release, "--namespace", ns, "--wait", "--timeout", "2m").CombinedOutput(); err != nil {
 		t.Errorf("helm: %v\n%s", err, out)
 	}
