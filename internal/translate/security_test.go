@@ -102,6 +102,65 @@ func TestS3_4_SecretsOfOtherNamespacesAreNotReached(t *testing.T) {
 	}
 }
 
+// greedy are regular expressions that are too large to be run for each request.
+var greedy = []string{
+	"a{1000}{1000}", "(a{1000}b{1000}){9}", strings.Repeat("[a-z]{1000}", 60), strings.Repeat("(a|b|c|d){900}", 50), "((a{30}){30}){30}", strings.Repeat("x", annotation.MaxPattern+1),
+	"(a?){1000}" + strings.Repeat("(a{999}){1}", 20), strings.Repeat("(", 2000) + strings.Repeat(")", 2000),
+}
+
+func TestS8_4_GreedyPatternsAreRefused(t *testing.T) {
+	for _, text := range greedy {
+		began := time.Now()
+		in := simple("bad", "bad.test", "/"+text, "a")
+		in.Annotations = map[string]string{"nginx.ingress.kubernetes.io/use-regex": "true"}
+		w := newWorld(t, testOptions(), serviceA, ingressYAML("good", day1, "", "good.test"))
+		w.build(w.snap.Apply([]object.Change{change(in)}))
+		if h := w.hosts["bad.test"]; h != nil && !denied(h) {
+			t.Errorf("path %.40q is served:\n%.300s", text, h.Text())
+		}
+		if !strings.Contains(w.findings(), "Ingress default/bad") {
+			t.Errorf("path %.40q: no finding", text)
+		}
+		for _, key := range []string{"auth-tls-match-cn", "canary-by-header-pattern", "server-alias"} {
+			value := text
+			if key == "auth-tls-match-cn" {
+				value = "CN=" + text
+			}
+			if key == "server-alias" {
+				value = "~" + text
+			}
+			in := simple("bad", "bad.test", "/", "a")
+			in.Annotations = map[string]string{"nginx.ingress.kubernetes.io/" + key: value, "nginx.ingress.kubernetes.io/auth-tls-secret": "default/ca"}
+			w.build(w.snap.Apply([]object.Change{change(in)}))
+			if !strings.Contains(w.findings(), "Ingress default/bad") {
+				t.Errorf("%s %.40q: no finding", key, text)
+			}
+			if all := w.table(); strings.Contains(all, text) && !strings.Contains(all, "deny ") {
+				t.Errorf("%s %.40q is in force", key, text)
+			}
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%.40q took %s", text, took)
+		}
+	}
+	// What people write is not refused.
+	for _, text := range []string{"(a+)+$", "/something(/|$)(.*)", "^/v[0-9]{1,3}/[a-z0-9-]{1,253}/(.*)$", strings.Repeat("(foo|bar|baz)/", 200), `[\p{L}\d_-]{1,64}\.(js|css|png)`} {
+		if err := annotation.CheckRegex(text); err != nil {
+			t.Errorf("%.40q: %v", text, err)
+		}
+	}
+}
+
+// denied reports whether every route of h that leads to endpoints refuses.
+func denied(h *config.Host) bool {
+	for _, r := range h.Routes {
+		if r.Action.Forward != nil && r.Deny == "" {
+			return false
+		}
+	}
+	return true
+}
+
 func TestKeysNeverShowInTextsOrFindings(t *testing.T) {
 	w := newWorld(t, testOptions(), serviceA, secretYAML("s", "a.test"), ingressYAML("i", day1, "[{hosts: [a.test], secretName: s}]", "a.test"))
 	all := w.table() + w.findings() + w.global.Text() + fmt.Sprintf("%v %+v", w.certs, w.b.Table())

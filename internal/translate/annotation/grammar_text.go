@@ -195,8 +195,11 @@ func FramingField(name string) bool {
 	return false
 }
 
-// MaxPattern is the length of the longest regular expression (security.md S8.4).
-const MaxPattern = 4096
+// What a regular expression may be (security.md S8.4): matching takes time in proportion to its steps.
+const (
+	MaxPattern = 4096   // characters
+	maxSteps   = 10_000 // of the compiled program
+)
 
 // Regex is a regular expression RE2 can run.
 var Regex = Grammar[string]{
@@ -212,7 +215,8 @@ func CheckRegex(s string) error {
 	if len(s) > MaxPattern {
 		return fmt.Errorf("it is longer than %d characters", MaxPattern)
 	}
-	if _, err := syntax.Parse(s, syntax.Perl); err != nil {
+	re, err := syntax.Parse(s, syntax.Perl)
+	if err != nil {
 		var se *syntax.Error
 		if errors.As(err, &se) {
 			if se.Code == syntax.ErrInvalidPerlOp {
@@ -221,6 +225,13 @@ func CheckRegex(s string) error {
 			return fmt.Errorf("%s: %s", se.Code, strconv.Quote(Clip(se.Expr)))
 		}
 		return err
+	}
+	p, err := syntax.Compile(re.Simplify())
+	if err != nil {
+		return err
+	}
+	if len(p.Inst) > maxSteps {
+		return fmt.Errorf("its repetitions make it %d steps long, and more than %d take too much time", len(p.Inst), maxSteps)
 	}
 	return nil
 }
