@@ -43,6 +43,8 @@ const (
 	shardBytes = 256 << 10
 	// gather is how long lines wait for others to be written with, unless a shard is half full.
 	gather = 20 * time.Millisecond
+	// joinedBytes is how much is written at once.
+	joinedBytes = 64 << 10
 )
 
 // Config says what is logged, where, and how.
@@ -83,6 +85,7 @@ type Log struct {
 	hurry   chan struct{} // there are many
 	dropped atomic.Uint64
 	closed  atomic.Bool
+	joined  []byte // lines of several shards, to be written at once; Run's own
 
 	mu     sync.Mutex // guards what follows; held while writing
 	path   string
@@ -109,7 +112,7 @@ type shard struct {
 
 // New returns a log that is off until Configure. Lines for standard output go to stdout.
 func New(stdout io.Writer, log *slog.Logger) *Log {
-	l := &Log{log: log, stdout: stdout, out: stdout, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	l := &Log{log: log, stdout: stdout, out: stdout, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), joined: make([]byte, 0, joinedBytes)}
 	l.active.Store(&compiled{off: true})
 	return l
 }
@@ -270,7 +273,7 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 }
 
-// flush writes what all shards hold.
+// flush writes what all shards hold: together, unless that is much.
 func (l *Log) flush() {
 	for i := range l.shards {
 		s := &l.shards[i]
@@ -278,16 +281,27 @@ func (l *Log) flush() {
 		full := s.buf
 		s.buf, s.spare = s.spare[:0], nil
 		s.mu.Unlock()
-		if len(full) > 0 {
+		if len(l.joined)+len(full) > cap(l.joined) {
+			l.write(l.joined)
+			l.joined = l.joined[:0]
+		}
+		if len(full) > cap(l.joined) {
 			l.write(full)
+		} else {
+			l.joined = append(l.joined, full...)
 		}
 		s.mu.Lock()
 		s.spare = full[:0]
 		s.mu.Unlock()
 	}
+	l.write(l.joined)
+	l.joined = l.joined[:0]
 }
 
 func (l *Log) write(lines []byte) {
+	if len(lines) == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, err := l.out.Write(lines); err != nil {
