@@ -49,8 +49,10 @@ image: build ## an OCI image as a tar file, made without a container daemon
 e2e: ## the end-to-end suite on the cluster of KUBECONFIG; the image must be on its nodes
 	./.ci/e2e $(TOOLS)/helm $(IMAGE)
 
-bench: ## build and change cost at 1k, 10k, 50k Ingresses
-	$(GO) test ./internal/bench -run '^$$' -bench . -benchtime 1x -timeout 30m
+bench: ## start, changes and memory at 1k, 10k, 50k Ingresses (LINTEL_SCALE names others); cost of a request
+	$(GO) test ./internal/app -run '^$$' -bench FirstTable -benchtime 1x -timeout 30m
+	$(GO) test ./internal/app -run '^$$' -bench 'OneChange|Live' -benchtime 30x -timeout 30m
+	$(GO) test ./internal/app -run '^$$' -bench 'Lookup|Exchange|Sockets'
 
 clean:
 	rm -rf $(BIN)

@@ -55,8 +55,12 @@ type controller struct {
 // newController makes one that takes objects from sources. Nothing runs yet.
 func newController(b *testing.B, sources ...source.Source) *controller {
 	b.Helper()
+	return newControllerWith(b, Defaults(), sources...)
+}
+
+func newControllerWith(b *testing.B, o Options, sources ...source.Source) *controller {
+	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	o := Defaults()
 	w, err := newWorld(&o, log, accesslog.New(io.Discard, log))
 	if err != nil {
 		b.Fatal(err)
@@ -131,7 +135,8 @@ func (c *controller) hosts() int {
 	return len(c.world.hosts)
 }
 
-// match runs the first two steps of a request and reports whether an Ingress' route forwards it.
+// match runs the first two steps of a request and reports whether an Ingress' route forwards it, or
+// redirects it to HTTPS.
 func (c *controller) match(host, path string) (ingress string, ok bool) {
 	x := exchange.Acquire()
 	defer x.Release()
@@ -139,9 +144,10 @@ func (c *controller) match(host, path string) (ingress string, ok bool) {
 	x.Req.Method, x.Req.Scheme, x.Req.Host, x.Req.Authority, x.Req.Path, x.Req.Target = "GET", "http", host, host, path, path
 	c.world.plane.Match(x)
 	v := c.world.plane.Begin(x)
+	status := x.Resp.Status
 	ingress = x.Route.Namespace + "/" + x.Route.Ingress
 	c.world.plane.Done(x)
-	return ingress, v == exchange.Continue
+	return ingress, v == exchange.Continue || status == 308
 }
 
 func heap() uint64 {
@@ -179,7 +185,25 @@ func perSize(b *testing.B, f func(b *testing.B, n int)) {
 func BenchmarkFirstTable(b *testing.B) {
 	b.Run("objects", func(b *testing.B) {
 		perSize(b, func(b *testing.B, n int) {
-			measureStart(b, n, func(*testing.B) []source.Source { return []source.Source{given{bench.Cluster(n)}} })
+			measureStart(b, n, Defaults(), func(*testing.B) source.Source { return &given{bench.Cluster(n)} })
+		})
+	})
+	b.Run("metrics", func(b *testing.B) {
+		perSize(b, func(b *testing.B, n int) {
+			o := Defaults()
+			o.EnableMetrics = true
+			measureStart(b, n, o, func(*testing.B) source.Source { return &given{bench.Cluster(n)} })
+		})
+	})
+	b.Run("tls", func(b *testing.B) {
+		perSize(b, func(b *testing.B, n int) {
+			measureStart(b, n, Defaults(), func(*testing.B) source.Source {
+				all, err := bench.WithSecrets(bench.Cluster(n), n)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return &given{all}
+			})
 		})
 	})
 	b.Run("directory", func(b *testing.B) {
@@ -188,12 +212,12 @@ func BenchmarkFirstTable(b *testing.B) {
 			if err := bench.Write(at, n); err != nil {
 				b.Fatal(err)
 			}
-			measureStart(b, n, func(b *testing.B) []source.Source {
+			measureStart(b, n, Defaults(), func(b *testing.B) source.Source {
 				s, err := dir.New(slog.New(slog.DiscardHandler), at)
 				if err != nil {
 					b.Fatal(err)
 				}
-				return []source.Source{s}
+				return s
 			})
 		})
 	})
@@ -204,7 +228,7 @@ func BenchmarkFirstTable(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer api.Close()
-			measureStart(b, n, func(b *testing.B) []source.Source { return []source.Source{kubeSource(b, api)} })
+			measureStart(b, n, Defaults(), func(b *testing.B) source.Source { return kubeSource(b, api) })
 		})
 	})
 }
@@ -221,9 +245,10 @@ func kubeSource(b *testing.B, api *bench.APIServer) source.Source {
 // given is a source of objects that never change.
 type given struct{ all []object.Change }
 
-func (given) Name() string { return "given" }
-func (g given) Run(ctx context.Context, to source.Sink) error {
+func (*given) Name() string { return "given" }
+func (g *given) Run(ctx context.Context, to source.Sink) error {
 	to.Apply(g.all)
+	g.all = nil // so that it does not count as memory
 	to.Synced("given")
 	<-ctx.Done()
 	return nil
@@ -240,21 +265,21 @@ func (t timed) Synced(name string) {
 	t.Sink.Synced(name)
 }
 
-func measureStart(b *testing.B, n int, sources func(*testing.B) []source.Source) {
+func measureStart(b *testing.B, n int, o Options, from func(*testing.B) source.Source) {
 	var read, table time.Duration
 	var all, objects uint64
 	for b.Loop() {
 		b.StopTimer()
 		before := heap()
-		list := sources(b)
-		c := newController(b, list...)
+		s := from(b)
+		c := newControllerWith(b, o, s)
 		t := timed{c.pipeline, make(chan time.Time, 1)}
 		ctx, cancel := context.WithCancel(b.Context())
 		g := newGroup(ctx)
 		g.goes("pipeline", c.pipeline.run)
 		b.StartTimer()
 		began := time.Now()
-		g.goes("source", func(ctx context.Context) error { return list[0].Run(ctx, t) })
+		g.goes("source", func(ctx context.Context) error { return s.Run(ctx, t) })
 		synced := <-t.at
 		<-c.pipeline.ready
 		table += time.Since(synced)
@@ -274,7 +299,7 @@ func measureStart(b *testing.B, n int, sources func(*testing.B) []source.Source)
 			b.Fatal(err)
 		}
 		runtime.KeepAlive(snapshot)
-		runtime.KeepAlive(list)
+		runtime.KeepAlive(s)
 		b.StartTimer()
 	}
 	per := float64(b.N) * float64(n)

@@ -6,6 +6,7 @@
 package bench
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -152,6 +153,29 @@ func Cluster(n int) []object.Change {
 		out = append(out, Change(Ingress(i)), Change(Service(i)), Change(Slice(i, 2)))
 	}
 	return out
+}
+
+// WithSecrets gives every Ingress of a cluster of n applications a certificate in a Secret of its
+// own. The applications of a namespace have copies of the same one.
+func WithSecrets(cluster []object.Change, n int) ([]object.Change, error) {
+	var chain, key []byte
+	for i := range n {
+		if i%perNamespace == 0 {
+			var err error
+			if chain, key, err = Certificate("*." + Namespace(i) + ".example.com"); err != nil {
+				return nil, err
+			}
+		}
+		cluster = append(cluster, Change(Secret(i, bytes.Clone(chain), bytes.Clone(key))))
+	}
+	i := 0
+	for _, c := range cluster {
+		if in, ok := c.Object.(*object.Ingress); ok {
+			WithTLS(in, i)
+			i++
+		}
+	}
+	return cluster, nil
 }
 
 // Certificate makes a self-signed P-256 certificate, as PEM.
