@@ -38,14 +38,19 @@ func Serve(h Handler, x *Exchange) (send bool) {
 	case Drop:
 		return false
 	}
-	if x.Resp.Status == StatusClientGone || x.Resp.Status == StatusDrop {
+	if unsent(&x.Resp) {
 		return false
 	}
 	h.Respond(x)
-	return x.Resp.Status != StatusDrop
+	return x.Resp.Status != StatusDrop || x.Resp.FromUpstream
 }
 
-// Statuses that are logged but never sent.
+// unsent reports whether there is nothing to send. Endpoints may use these statuses as any other.
+func unsent(r *Response) bool {
+	return !r.FromUpstream && (r.Status == StatusClientGone || r.Status == StatusDrop)
+}
+
+// Statuses of our own that are logged but never sent.
 const (
 	StatusClientGone = 499
 	StatusDrop       = 444

@@ -100,6 +100,18 @@ var failures = []test{
 		b.dial().send(get).ended()
 		b.records(2)
 	}},
+	{"StatusesOfEndpointsAreAllSent", nil, func(t *testing.T, b *lab) {
+		for _, status := range []int{exchange.StatusDrop, exchange.StatusClientGone} {
+			b.h.set(func(h *handler) {
+				h.forward = func(x *exchange.Exchange) {
+					setText(x, status, "hi")
+					x.Resp.FromUpstream = true
+				}
+			})
+			b.dial().send(get).want(status, "hi")
+		}
+		b.records(2)
+	}},
 	{"HandlerLearnsThatTheClientLeft", nil, func(t *testing.T, b *lab) {
 		b.h.set(func(h *handler) {
 			h.forward = func(x *exchange.Exchange) {
