@@ -316,14 +316,14 @@ func (p *parser) typeError(err error, k kind, into any, fields *object.Fields) d
 }
 
 func jsonWord(v string) string {
-	switch {
-	case v == "string":
+	switch v {
+	case "string":
 		return "text"
-	case v == "bool":
+	case "bool":
 		return "a boolean"
-	case v == "array":
+	case "array":
 		return "a list"
-	case v == "object":
+	case "object":
 		return "a mapping"
 	}
 	return "a number"

@@ -148,9 +148,10 @@ func (s *Source) Run(ctx context.Context, to source.Sink) error {
 			all = true
 		case e := <-w.events():
 			all = w.note(e, touched) || all
-			all = w.gather(ctx, touched) || all
-		case <-w.errors():
-			all = true // events were lost
+			all = w.gather(ctx, touched, s.log) || all
+		case err := <-w.errors():
+			s.log.Debug("events of directories lost", "error", err)
+			all = true
 		}
 		if len(touched) == 0 && !all {
 			continue
@@ -257,7 +258,7 @@ func (w *watcher) note(e fsnotify.Event, touched map[string]bool) bool {
 }
 
 // gather takes further events until none came for a moment.
-func (w *watcher) gather(ctx context.Context, touched map[string]bool) (all bool) {
+func (w *watcher) gather(ctx context.Context, touched map[string]bool, log *slog.Logger) (all bool) {
 	end := time.NewTimer(most)
 	defer end.Stop()
 	calm := time.NewTimer(quiet)
@@ -273,7 +274,8 @@ func (w *watcher) gather(ctx context.Context, touched map[string]bool) (all bool
 		case e := <-w.fs.Events:
 			all = w.note(e, touched) || all
 			calm.Reset(quiet)
-		case <-w.fs.Errors:
+		case err := <-w.fs.Errors:
+			log.Debug("events of directories lost", "error", err)
 			all = true
 		}
 	}
