@@ -218,6 +218,9 @@ type Attempt struct {
 	Status                    int // 0: no response
 	Connect, Header, Response time.Duration
 	Bytes                     int64
+	// Anew: forwarding began again with this attempt, to an error backend or where an endpoint
+	// sent the request.
+	Anew bool
 }
 
 // Attempts lists what forwarding did, oldest first.

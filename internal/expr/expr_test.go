@@ -199,6 +199,10 @@ func TestAttemptsAreListed(t *testing.T) {
 	if got, want := p.String(x), "10.1.2.2:8080, 10.1.2.3:8080|502, 200|-, 0.000|0, 612"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	x.Try[1].Anew = true
+	if got, want := p.String(x), "10.1.2.2:8080 : 10.1.2.3:8080|502 : 200|- : 0.000|0 : 612"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	x.Try, x.Resp.Status = exchange.Attempts{a}, 504
 	if got, want := p.String(x), "10.1.2.2:8080|504|-|0"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -260,7 +260,10 @@ func remoteUser(dst []byte, x *exchange.Exchange) ([]byte, bool) {
 func tries(one func([]byte, *exchange.Exchange, *exchange.Attempt) []byte) Func {
 	return func(dst []byte, x *exchange.Exchange) ([]byte, bool) {
 		for i := range x.Try {
-			if i > 0 {
+			switch {
+			case i > 0 && x.Try[i].Anew:
+				dst = append(dst, " : "...)
+			case i > 0:
 				dst = append(dst, ", "...)
 			}
 			dst = one(dst, x, &x.Try[i])

@@ -78,6 +78,9 @@ func TestErrorBackendIsAskedAsRecorded(t *testing.T) {
 	if got := finish(x); x.Resp.Status != 418 || got != "from "+pageAddr {
 		t.Errorf("got %d %q", x.Resp.Status, got)
 	}
+	if len(x.Try) != 2 || x.Try[0].Anew || !x.Try[1].Anew {
+		t.Errorf("attempts are %+v, want two, the second made anew", x.Try)
+	}
 	u := &x.Up
 	got := fmt.Sprintf("%s %s host=%s 10=%v body=%q len=%d", u.Method, u.Target, u.Authority, u.HTTP10, l.bodies[1], u.Length)
 	if want := `POST /?b=c host=h.test 10=true body="hello" len=5`; got != want {

@@ -213,6 +213,7 @@ func (f *Forwarder) Forward(x *exchange.Exchange) {
 	if !f.Start(x) {
 		return
 	}
+	before := len(x.Try)
 	for {
 		t, tr := f.Next(x)
 		if t == nil {
@@ -226,6 +227,9 @@ func (f *Forwarder) Forward(x *exchange.Exchange) {
 			continue
 		}
 		break
+	}
+	if before > 0 && before < len(x.Try) {
+		x.Try[before].Anew = true
 	}
 	f.Finish(x)
 }
