@@ -432,3 +432,30 @@ func TestPasswordsDoNotReachTheEndpoint(t *testing.T) {
 }
 
 var errRefused = errors.New("connection refused")
+
+func TestS10_2_ClientOfUnknownAddressPassesNoList(t *testing.T) {
+	w := newWorld()
+	nets := filter.Prefixes{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	for name, c := range map[string]Config{"deny": {Deny: nets[:1]}, "allow": {Allow: nets, AllowOnly: true}, "either": {Allow: nets, AllowOnly: true, Any: true}} {
+		x := get(inside)
+		x.Client = netip.AddrPort{}
+		if got := run(w.build(t, c), x); got != 403 {
+			t.Errorf("%s: %d, want 403", name, got)
+		}
+	}
+}
+
+func TestS10_2_HashesThatCannotBeReadMatchNothing(t *testing.T) {
+	w := newWorld()
+	for _, h := range []string{
+		"", "*", "!", "x", "p", "$", "$$", "$1$", "$apr1$", "$apr1$salt", "$apr1$$", "$5$rounds=1$a$b", "$6$rounds=99999999$a$b", "$6$rounds=x$a$b", "$2y$05$short", "$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+		"$9$x$y", "$argon2id$v=19$m=65536$a$b", "{SHA}", "{SHA}p", "{SHA}AAAA", "{SSHA}", "{SSHA}AAAA", "{MD5}x", "{CRYPT}x", "\x00", "p\x00",
+	} {
+		f := w.build(t, Config{Password: &Password{Realm: "r", File: Secret("u:" + h + "\n")}})
+		for _, password := range []string{"", "p", h, "*"} {
+			if got := run(f, get(inside, "Authorization", basic("u", password))); got != 401 {
+				t.Errorf("hash %q, password %q: %d, want 401", h, password, got)
+			}
+		}
+	}
+}

@@ -26,12 +26,16 @@ type External struct {
 	Method string // "": GET, and X-Original-URI and X-Scheme are not sent
 	// SignIn is where a client is sent instead of a 401, text with $variables; "" for none.
 	SignIn string
+	// Verb is the method in place of Method's, which says more than the method; "": Method's.
+	Verb string
 	// Fields are copied from the service's answer to the endpoint's request; see Fields.
 	Fields []string
 	// Vars take fields of the service's answer as variables (auth_request_set).
 	Vars []Var
 	// Set are fields added to the subrequest, values with $variables; an empty value takes the field away.
 	Set []Field
+	// Snippet are further fields, whose values may hold variables that snippets set.
+	Snippet []Field
 	// Redirect is X-Auth-Request-Redirect; "": the request target.
 	Redirect string
 	// CacheKey is text with $variables; "": nothing is remembered.
@@ -108,6 +112,13 @@ func (e *External) build(env *filter.Env) (*external, error) {
 		p, _ := expr.ParseLoose(f.Value)
 		b.set = append(b.set, setField{f.Name, p})
 	}
+	for _, f := range e.Snippet {
+		p, _, err := expr.ParseWith(f.Value, expr.Options{Extra: expr.Own})
+		if err != nil {
+			return nil, fmt.Errorf("auth-snippet: %s: %w", f.Name, err)
+		}
+		b.set = append(b.set, setField{f.Name, p})
+	}
 	if e.CacheKey != "" {
 		if b.key, err = expr.Parse(e.CacheKey); err != nil {
 			return nil, fmt.Errorf("auth-cache-key: %w", err)
@@ -178,7 +189,7 @@ type answer struct {
 func (e *external) check(x *exchange.Exchange, st *state) result {
 	var key cacheKey
 	cacheable := false
-	if e.cache != nil && (e.Method == "" || e.Method == "GET" || e.Method == "HEAD") {
+	if e.cache != nil && (e.Verb == "" || e.Verb == "GET" || e.Verb == "HEAD") && (e.Method == "" || e.Method == "GET" || e.Method == "HEAD") {
 		if key, cacheable = e.cacheKey(x); cacheable {
 			if a := e.cache.get(key, x, e.now()); a != nil {
 				return e.apply(x, a, st)
@@ -294,6 +305,9 @@ func (e *external) request(x *exchange.Exchange) (*filter.FetchRequest, error) {
 	}
 	if r.Method == "" {
 		r.Method = "GET"
+	}
+	if e.Verb != "" {
+		r.Method = e.Verb
 	}
 	var target []byte
 	if e.whole != nil {

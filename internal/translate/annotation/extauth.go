@@ -279,6 +279,7 @@ func ownService(c *RouteContext, url string) *access.External {
 	if ref, ok := authSetHeaders.Get(c.Values); ok {
 		e.Set = serviceFields(c, ref)
 	}
+	authDirectives(c, e)
 	return e
 }
 

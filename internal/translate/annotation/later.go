@@ -6,10 +6,6 @@ import "regexp"
 // the original's; a value that asks for something gives a diagnostic and the safe
 // outcome: Deny for what protects or changes where requests go, Soft for the rest.
 var (
-	authSnippet = Declare(Spec[string]{
-		Name: "auth-snippet", Grammar: Any, Risk: Critical, Bad: Deny, Later: Deny,
-		Doc: "Directives for the request to auth-url.", Examples: []string{"proxy_set_header X-Scope read;"},
-	})
 	streamSnippet = Declare(Spec[string]{
 		Name: "stream-snippet", Grammar: Any, Risk: Critical, Bad: Deny, Later: Deny,
 		Doc: "Directives for TCP and UDP.", Examples: []string{"server { listen 8000; }"},
@@ -63,7 +59,7 @@ var _ = register(Feature{
 	Name:  "later",
 	Title: "Not implemented yet, or without effect",
 	Keys: []AnyKey{
-		authSnippet, streamSnippet, sslPassthrough, modSecurity, owaspRules, modSecurityID, modSecuritySnippet,
+		streamSnippet, sslPassthrough, modSecurity, owaspRules, modSecurityID, modSecuritySnippet,
 		openTelemetry, openTelemetryTrust, openTelemetryName, pushPreload, rewriteLog,
 	},
 })

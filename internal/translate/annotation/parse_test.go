@@ -182,7 +182,6 @@ func TestLaterKeysAreNeverSilentlyIgnored(t *testing.T) {
 		want        Outcome
 		severity    diag.Severity
 	}{
-		{"auth-snippet", "x y;", Deny, diag.Error},
 		{"ssl-passthrough", "true", Deny, diag.Error},
 		{"enable-modsecurity", "true", Deny, diag.Error},
 		{"enable-opentelemetry", "true", Soft, diag.Warning},

@@ -46,10 +46,7 @@ var _ = register(Feature{
 		for _, d := range s.diagnostics() {
 			c.Report(name, d)
 		}
-		known := s.Own
-		if server, ok := serverSnippet.Get(c.Values); ok && server != nil {
-			known = slices.Concat(known, server.Own)
-		}
+		known := ownVariables(c)
 		for _, v := range s.Free {
 			if !slices.Contains(known, v) {
 				c.Deny(name, unsetVariable(v))
@@ -165,6 +162,69 @@ func snippetAccess(c *RouteContext, f *access.Config) {
 		e := *f.External
 		e.Vars = s.AuthVars
 		f.External = &e
+	}
+}
+
+var authSnippet = Declare(Spec[*Snippet]{
+	Name:     "auth-snippet",
+	Grammar:  snippetGrammar(inAuth),
+	Risk:     Critical,
+	Bad:      Deny,
+	Since:    "0.1",
+	Doc:      `Directives for the request to auth-url: its fields and its method.` + snippetSwitches,
+	Examples: []string{"proxy_set_header X-Scope read;", "proxy_method POST;"},
+})
+
+var _ = register(Feature{
+	Name:  "auth-snippet",
+	Title: "Snippets for the authentication request",
+	Keys:  []AnyKey{authSnippet},
+	Route: func(c *RouteContext) {
+		s, ok := authSnippet.Get(c.Values)
+		if !ok || s == nil {
+			return
+		}
+		const name = "auth-snippet"
+		for _, d := range s.diagnostics() {
+			c.Report(name, d)
+		}
+		if _, ok := authURL.Get(c.Values); !ok {
+			c.Report(name, diag.Diagnostic{
+				Code: diag.AnnotationNoEffect, Severity: diag.Warning, Message: "auth-snippet does nothing without auth-url",
+				Hint: "add auth-url, or remove it",
+			})
+			return
+		}
+		known := ownVariables(c)
+		for _, v := range s.Free {
+			if !slices.Contains(known, v) {
+				c.Deny(name, unsetVariable(v))
+				return
+			}
+		}
+	},
+})
+
+// ownVariables are what the snippets of the Ingress set.
+func ownVariables(c *RouteContext) []string {
+	var all []string
+	for _, k := range []Key[*Snippet]{configurationSnippet, serverSnippet} {
+		if s, ok := k.Get(c.Values); ok && s != nil {
+			all = append(all, s.Own...)
+		}
+	}
+	return all
+}
+
+// authDirectives puts what auth-snippet says on the route's own authentication service.
+func authDirectives(c *RouteContext, e *access.External) {
+	s, ok := authSnippet.Get(c.Values)
+	if !ok || s == nil {
+		return
+	}
+	e.Verb = s.Method
+	for _, f := range s.Set {
+		e.Snippet = append(e.Snippet, access.Field{Name: f.Name, Value: f.Value})
 	}
 }
 

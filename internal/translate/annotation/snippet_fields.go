@@ -150,6 +150,9 @@ func readMethod(r *snippetRun, d *Directive, _ steps) error {
 	if err != nil {
 		return err
 	}
+	if strings.HasPrefix(m, "$") && r.place == inAuth {
+		return errors.New("a variable is not supported for the authentication request")
+	}
 	if !strings.HasPrefix(m, "$") && (m == "" || !only(m, methodChars)) {
 		return fmt.Errorf("%s is no method", Quote(m))
 	}
