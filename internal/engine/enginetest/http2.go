@@ -285,6 +285,7 @@ func malformed2(t *testing.T, b *lab) {
 		{"no authority", []string{":method", "GET", ":path", "/", ":scheme", "http"}, ""},
 		{"host that disagrees", with("host", "b.test"), ""},
 		{"two hosts", with("host", "a.test", "host", "b.test"), ""},
+		{"length without content", with("content-length", "5"), ""},
 		{"TRACE", []string{":method", "TRACE", ":path", "/", ":scheme", "http", ":authority", "a.test"}, ""},
 		{"CONNECT", []string{":method", "CONNECT", ":authority", "a.test:443"}, ""},
 	} {

@@ -229,7 +229,7 @@ func (s *stream) fill(g *config.Global) {
 	}
 	switch {
 	case x.Malformed != 0:
-	case !soundLength(r.Header["Content-Length"]):
+	case !soundLength(r.Header["Content-Length"], r.ContentLength):
 		// The library takes the first of several, and one that is no number for 0 (S7.2).
 		x.Malformed = 400
 	case !ok, len(hosts) > 1, len(hosts) == 1 && !sameHost(hosts[0], host):
@@ -242,12 +242,14 @@ func (s *stream) fill(g *config.Global) {
 	}
 }
 
-func soundLength(values []string) bool {
+// soundLength reports whether a Content-Length is one number and what the library made of it: that is
+// 0 where the stream ended with its head (RFC 9113, 8.1.1).
+func soundLength(values []string, length int64) bool {
 	if len(values) == 0 {
 		return true
 	}
-	_, ok := h1.LengthValue(values[0])
-	return ok && len(values) == 1
+	n, ok := h1.LengthValue(values[0])
+	return ok && len(values) == 1 && n == length
 }
 
 func sameHost(field, host string) bool {
