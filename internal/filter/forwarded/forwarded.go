@@ -83,7 +83,9 @@ func (f *forwarded) Upstream(x *exchange.Exchange) {
 		}
 	}
 	h.Add("X-Forwarded-For", client)
-	h.Add("X-Forwarded-Host", x.Eff.Host)
+	if x.Eff.Host != "" { // HTTP/1.0 without Host
+		h.Add("X-Forwarded-Host", x.Eff.Host)
+	}
 	if x.Eff.Port != "" {
 		h.Add("X-Forwarded-Port", x.Eff.Port)
 	}
