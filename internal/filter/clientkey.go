@@ -57,7 +57,7 @@ func (k *KeyFunc) Key(x *exchange.Exchange) (ClientKey, bool) {
 	}
 	if k.text == nil {
 		if !a.IsValid() {
-			return ClientKey{}, false
+			return ClientKey{}, true // S10.2: who is not known is limited, together with the others
 		}
 		return a.As16(), true
 	}

@@ -3,6 +3,7 @@
 package block
 
 import (
+	"net/netip"
 	"regexp"
 	"strings"
 
@@ -44,12 +45,17 @@ var _ filter.OnRequest = (*block)(nil)
 // Request answers 403 to whom is in a list.
 func (b *block) Request(x *exchange.Exchange) exchange.Verdict {
 	if b.agents.match(x.Req.Header.Get("User-Agent")) || b.referers.match(x.Req.Header.Get("Referer")) ||
-		b.networks.Contains(x.Client.Addr()) {
+		b.listed(x.Client.Addr()) {
 		v := x.Reply(403)
 		x.Resp.Denied = true
 		return v
 	}
 	return exchange.Continue
+}
+
+// listed reports whether an address is in the networks. One that is not known may be (S10.2).
+func (b *block) listed(a netip.Addr) bool {
+	return len(b.networks) > 0 && (!a.IsValid() || b.networks.Contains(a))
 }
 
 type patterns struct {

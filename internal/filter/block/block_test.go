@@ -35,3 +35,20 @@ func TestListedClientsAreRefused(t *testing.T) {
 		x.Release()
 	}
 }
+
+func TestS10_2_ClientOfUnknownAddressIsRefused(t *testing.T) {
+	for _, c := range []struct {
+		networks filter.Prefixes
+		want     exchange.Verdict
+	}{{filter.Prefixes{netip.MustParsePrefix("10.0.0.0/8")}, exchange.Reply}, {nil, exchange.Continue}} {
+		f, err := Config{Networks: c.networks, UserAgents: []string{"x"}}.Build(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := exchange.Acquire()
+		if v := f.(filter.OnRequest).Request(x); v != c.want {
+			t.Errorf("networks %v: %v, want %v", c.networks, v, c.want)
+		}
+		x.Release()
+	}
+}

@@ -256,3 +256,18 @@ func TestConfigIsComparable(t *testing.T) {
 		t.Errorf("a limit of 0: %v, %v", f, err)
 	}
 }
+
+func TestS10_2_ClientOfUnknownAddressIsLimited(t *testing.T) {
+	f := newWorld().build(t, perSecond(1, 1))
+	passed := 0
+	for range 10 {
+		x := exchange.Acquire()
+		if f.Request(x) == exchange.Continue {
+			passed++
+		}
+		x.Release()
+	}
+	if passed != 2 {
+		t.Errorf("%d of 10 passed, want 2", passed)
+	}
+}
