@@ -195,6 +195,7 @@ func (p *Plane) Reroute(x *exchange.Exchange, uri string) {
 		x.Req.Method = "GET"
 	}
 	x.Req.Body, x.Req.Length = nil, 0
+	kept := keptFields(&x.Resp.Header)
 	x.Resp.Header.Reset()
 	x.Resp.Status, x.Resp.FromUpstream = 0, false
 	x.Rewritten = ""
@@ -209,11 +210,34 @@ func (p *Plane) Reroute(x *exchange.Exchange, uri string) {
 		p.deps.Prepare(x)
 		r.chain.prepare(x)
 		r.forward.Forward(x)
+		if x.Resp.FromUpstream && len(kept) > 0 {
+			for name, value := range x.Resp.Header.All() {
+				kept = append(kept, exchange.Field{Name: name, Value: value})
+			}
+			x.Resp.Header.Reset()
+			for _, f := range kept {
+				x.Resp.Header.Add(f.Name, f.Value)
+			}
+		}
 	case r.cfg.Action.Files != nil:
 		serveFiles(x, r.cfg.Action.Files)
 	default:
 		x.Reply(max(r.cfg.Action.Status, 404))
 	}
+}
+
+// keptFields are the fields of a response that stay when it sends the request elsewhere. compat: as in
+// nginx; the type is replaced, and others go with the response.
+func keptFields(h *exchange.Fields) []exchange.Field {
+	var kept []exchange.Field
+	for name, value := range h.All() {
+		for _, stays := range [...]string{"Set-Cookie", "Content-Disposition", "Cache-Control", "Expires", "Accept-Ranges"} {
+			if exchange.EqualFold(name, stays) {
+				kept = append(kept, exchange.Field{Name: stays, Value: strings.Clone(value)})
+			}
+		}
+	}
+	return kept
 }
 
 // Respond runs the response filters of the scopes the request came to, innermost first,
