@@ -262,3 +262,64 @@ func TestPlainRouteAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations per exchange, want 0", n)
 	}
 }
+
+// broken is a filter that fails while it runs.
+type broken struct{ Name, At string }
+
+func (b broken) FilterName() string             { return b.Name }
+func (b broken) Build(*filter.Env) (any, error) { return b, nil }
+func (b broken) Upstream(*exchange.Exchange)    { b.fail("upstream") }
+func (b broken) fail(at string) {
+	if b.At == at {
+		panic("broken invariant")
+	}
+}
+
+func (b broken) Request(*exchange.Exchange) exchange.Verdict {
+	b.fail("request")
+	return exchange.Continue
+}
+
+func TestS10_2_FilterThatFailsWhileItRunsForwardsNothing(t *testing.T) {
+	for _, scope := range []string{"global", "host", "route"} {
+		for _, at := range []string{"request", "upstream"} {
+			if scope != "route" && at == "upstream" {
+				continue // only routes change what endpoints get
+			}
+			forwarded := &counting{}
+			p := New(Deps{
+				Forwarder: func(string, *config.Forward, *config.Origin) (Forwarder, error) { return forwarded, nil },
+				Prepare:   func(*exchange.Exchange) {},
+			})
+			d := hostWith(&config.Route{ID: "r", Path: "/", Action: config.Action{Forward: &config.Forward{}}})
+			f := []filter.Config{broken{"access", at}}
+			switch scope {
+			case "global":
+				d.Global = &config.Global{Filters: []filter.Config{broken{"block", at}}}
+			case "host":
+				d.Hosts["a.test"].Filters = []filter.Config{broken{"client-cert", at}}
+			default:
+				d.Hosts["a.test"].Routes[0].Filters = f
+			}
+			p.Apply(d)
+			x := exchange.Acquire()
+			x.Conn = &exchange.Conn{}
+			x.Req.Method, x.Req.Scheme, x.Req.Host, x.Req.Path, x.Req.Target = "GET", "http", "a.test", "/", "/"
+			sound := func() (ok bool) {
+				// Engines answer a panic with 500, and log it.
+				defer func() { ok = recover() == nil }()
+				exchange.Serve(p, x)
+				return
+			}()
+			if sound || forwarded.n > 0 {
+				t.Errorf("%s filter failing in %s: %d requests were forwarded", scope, at, forwarded.n)
+			}
+			p.Done(x)
+		}
+	}
+}
+
+type counting struct{ n int }
+
+func (c *counting) Select(*exchange.Exchange) bool { return true }
+func (c *counting) Forward(x *exchange.Exchange)   { c.n++; x.Resp.Status = 200 }
