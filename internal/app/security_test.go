@@ -96,11 +96,25 @@ func run(t *testing.T, manifests ...string) *program {
 // runWith is run with other flags.
 func runWith(t *testing.T, change func(*Options), manifests ...string) *program {
 	t.Helper()
-	dir := t.TempDir()
-	p := &program{t: t, dir: dir, log: new(transcript), access: new(transcript)}
+	p := &program{t: t, dir: t.TempDir(), log: new(transcript), access: new(transcript)}
 	p.write("all.yaml", append([]string{class}, manifests...)...)
+	p.start(change)
+	return p
+}
+
+// runOn starts another lintel on a directory.
+func runOn(t *testing.T, dir string) *program {
+	t.Helper()
+	p := &program{t: t, dir: dir, log: new(transcript), access: new(transcript)}
+	p.start(nil)
+	return p
+}
+
+func (p *program) start(change func(*Options)) {
+	t := p.t
+	t.Helper()
 	o := Defaults()
-	o.Manifests, o.ConfigMap = []string{dir}, "ingress-nginx/config"
+	o.Manifests, o.ConfigMap = []string{p.dir}, "ingress-nginx/config"
 	o.HTTPPort, o.HTTPSPort, o.HealthzPort, o.HealthzHost, o.Profiling = 0, 0, 0, "127.0.0.1", false
 	o.BindAddresses = []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	o.EnableMetrics, o.PostShutdownGrace = true, time.Second
@@ -139,7 +153,6 @@ func runWith(t *testing.T, change func(*Options), manifests ...string) *program 
 	}
 	plain, secure := p.app.Addresses()
 	p.http, p.https, p.admin = plain[0].String(), secure[0].String(), p.app.operators.health.Addr().String()
-	return p
 }
 
 // write replaces one file of the manifests.
