@@ -127,7 +127,7 @@ func TestRequestHeadIsWrittenSoThatItCannotSplit(t *testing.T) {
 		{exchange.Upstream{Method: "GET", Target: "/", Authority: "a", Upgrade: "websocket"}, "", "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", FrameNone, nil},
 		{exchange.Upstream{Method: "GET", Target: "/", Authority: "a", Upgrade: "websocket", HTTP10: true, Close: true}, "", "GET / HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n", FrameNone, nil},
 		{exchange.Upstream{Method: "POST", Target: "/", Authority: "a", Body: io.NopCloser(strings.NewReader(""))}, "", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", FrameLength, nil},
-		{exchange.Upstream{Method: "PUT", Target: "/", Authority: "a"}, "", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", FrameNone, nil},
+		{exchange.Upstream{Method: "PUT", Target: "/", Authority: "a"}, "", "PUT / HTTP/1.1\r\nHost: a\r\n\r\n", FrameNone, nil},
 		{exchange.Upstream{Method: "POST", Target: "/", Authority: "a", Length: 7, Body: io.NopCloser(strings.NewReader(""))}, "", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n", FrameLength, nil},
 		{exchange.Upstream{Method: "G T", Target: "/", Authority: "a"}, "", "", FrameNone, ErrMethod},
 		{exchange.Upstream{Method: "GET", Target: "x", Authority: "a"}, "", "", FrameNone, ErrTarget},

@@ -65,10 +65,8 @@ func AppendRequestHead(dst []byte, u *exchange.Upstream, connection string) ([]b
 	case u.Length < 0 && u.Body != nil && !u.HTTP10:
 		framing = FrameChunked
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
-	case u.Length > 0 || u.Length == 0 && (u.Body != nil || meansContent(u.Method)):
-		if u.Body != nil || u.Length > 0 {
-			framing = FrameLength
-		}
+	case u.Length > 0 || u.Length == 0 && u.Body != nil:
+		framing = FrameLength
 		dst = append(dst, "Content-Length: "...)
 		dst = strconv.AppendInt(dst, u.Length, 10)
 		dst = append(dst, '\r', '\n')
