@@ -40,7 +40,7 @@ var (
 	})
 	openTelemetryName = Declare(Spec[string]{
 		Name: "opentelemetry-operation-name", Grammar: matching(regexp.MustCompile(`\A[A-Za-z0-9_\-]*\z`), "letters, digits, - and _"),
-		ConfigMap: "opentelemetry-operation-name", Risk: Medium, Bad: Hard, Later: Soft,
+		ConfigMap: "opentelemetry-operation-name", Risk: Medium, Bad: Hard, Later: Soft, Needed: traced,
 		Doc: "The name of the span.", Examples: []string{"shop"},
 	})
 	pushPreload = Declare(Spec[bool]{
@@ -63,3 +63,9 @@ var _ = register(Feature{
 		openTelemetry, openTelemetryTrust, openTelemetryName, pushPreload, rewriteLog,
 	},
 })
+
+// traced: without enable-opentelemetry nobody looks at the name of the span.
+func traced(v *Values, _ *Options) bool {
+	on, own := openTelemetry.Get(v)
+	return on && own
+}
