@@ -33,6 +33,7 @@ var Order = []string{
 	"access",           // lists, basic, external auth, satisfy
 	"mirror",           //
 	"compress",         // response
+	"snippet-body",     // response: sub_filter, before it is compressed
 	"response-fields",  // response: hide-headers, proxy-cookie-*, proxy-redirect-*
 	// Upstream.
 	"forwarded", // the fields of reference/routing.md 8.3

@@ -112,6 +112,9 @@ func (s *Snippet) filters(r *config.Route, redirects func(*snippet.Config)) {
 		}
 		r.Filters = append(r.Filters, f)
 	}
+	if s.Body != nil && r.Action.Forward != nil {
+		r.Filters = append(r.Filters, *s.Body)
+	}
 	if s.NoLog {
 		r.NoLog = true
 	}

@@ -44,6 +44,7 @@ type Snippet struct {
 	Except   *access.Except
 	Any      *bool // satisfy
 	AuthVars []access.Var
+	Body     *snippet.Body           // sub_filter
 	Response []responsefields.Config // proxy_hide_header, proxy_cookie_*, proxy_redirect
 
 	Connect, Send, Read, BodyTimeout time.Duration // 0: not set
@@ -134,6 +135,9 @@ func (r *snippetRun) finish() {
 		if !r.own[name] {
 			r.out.Free = append(r.out.Free, name)
 		}
+	}
+	if b := r.out.Body; b != nil && len(b.Rules) == 0 {
+		r.out.Body = nil
 	}
 	slices.Sort(r.out.Own)
 	slices.Sort(r.out.Free)

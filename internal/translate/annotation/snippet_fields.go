@@ -374,3 +374,53 @@ func readBytes(set func(*Snippet) **int64) snippetReader {
 		return nil
 	}
 }
+
+func (r *snippetRun) body() *snippet.Body {
+	if r.out.Body == nil {
+		r.out.Body = &snippet.Body{}
+	}
+	return r.out.Body
+}
+
+func readSub(r *snippetRun, d *Directive, _ steps) error {
+	if err := d.words(2, 2); err != nil {
+		return err
+	}
+	from, to := d.Args[0].Text, d.Args[1].Text
+	if from == "" || len(from) > snippet.MaxFrom {
+		return fmt.Errorf("the text to replace has 1 to %d bytes", snippet.MaxFrom)
+	}
+	for _, s := range []string{from, to} {
+		if err := r.content(s); err != nil {
+			return err
+		}
+	}
+	b := r.body()
+	b.Rules = append(b.Rules, snippet.Replace{From: from, To: to})
+	return nil
+}
+
+func readSubSetting(r *snippetRun, d *Directive, _ steps) error {
+	if d.Name == "sub_filter_types" {
+		if len(d.Args) == 0 {
+			return errors.New("it names no type")
+		}
+		for _, a := range d.Args {
+			r.body().Types = append(r.body().Types, strings.ToLower(a.Text))
+		}
+		return nil
+	}
+	if err := d.words(1, 1); err != nil {
+		return err
+	}
+	word := d.Args[0].Text
+	if word != "on" && word != "off" {
+		return fmt.Errorf("%s is neither on nor off", Quote(word))
+	}
+	if d.Name == "sub_filter_once" {
+		r.body().Every = word == "off"
+	} else {
+		r.body().KeepModified = word == "on"
+	}
+	return nil
+}
