@@ -135,6 +135,7 @@ func TestRedirectToHTTPS(t *testing.T) {
 		{"forced", nil, nil, []string{"ssl-redirect", "false", "force-ssl-redirect", "true", "preserve-trailing-slash", "true"}, []filter.Config{sslredirect.Config{Force: true, Status: 308, KeepSlash: true}}},
 		{"code and port", map[string]string{"http-redirect-code": "301", "use-port-in-redirects": "true"}, nil, nil, []filter.Config{sslredirect.Config{Status: 301, Port: "443"}}},
 		{"bad code", map[string]string{"http-redirect-code": "303"}, nil, nil, []filter.Config{plain}},
+		{"code in another base", map[string]string{"http-redirect-code": "0x133"}, nil, nil, []filter.Config{sslredirect.Config{Status: 307}}},
 		{"challenge", nil, func(c *RouteContext) { c.Path = "/.well-known/acme-challenge/tok" }, nil, nil},
 		{"S4.7 not the challenge", nil, func(c *RouteContext) { c.Path = "/.well-known/acme-challengeX" }, nil, []filter.Config{plain}},
 		{"own exemption", map[string]string{"no-tls-redirect-locations": "/open, /x"}, func(c *RouteContext) { c.Path = "/x/y" }, nil, nil},

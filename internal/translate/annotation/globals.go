@@ -57,13 +57,10 @@ func GlobalList(global func(string) (string, bool), key, otherwise string) []str
 
 // GlobalRedirectCode is http-redirect-code.
 func GlobalRedirectCode(global func(string) (string, bool)) int {
-	switch GlobalText(global, "http-redirect-code", "308") {
-	case "301":
-		return 301
-	case "302":
-		return 302
-	case "307":
-		return 307
+	// compat: 0x133 is 307, as for all integers of the ConfigMap.
+	switch n, _ := strconv.ParseInt(GlobalText(global, "http-redirect-code", "308"), 0, 0); n {
+	case 301, 302, 307:
+		return int(n)
 	}
 	return 308
 }

@@ -118,9 +118,12 @@ func parseSeconds(s string) (time.Duration, error) {
 var redirectCode = annotation.Grammar[int]{
 	Syntax: "301, 302, 307 or 308",
 	Parse: func(s string) (int, error) {
-		switch s {
-		case "301", "302", "307", "308":
-			return strconv.Atoi(s)
+		n, err := strconv.ParseInt(s, 0, 0) // compat: 0x133 is 307, as for all integers of the ConfigMap
+		switch {
+		case err != nil:
+			return 0, err
+		case n == 301, n == 302, n == 307, n == 308:
+			return int(n), nil
 		}
 		return 0, annotation.ErrSyntax
 	},
