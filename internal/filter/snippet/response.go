@@ -91,7 +91,7 @@ var _ filter.OnResponse = (*response)(nil)
 // Response changes the fields: headers-more's first, then those of nginx's headers module.
 func (r *response) Response(x *exchange.Exchange) {
 	p := at(x, r.server, r.home)
-	if p.level >= len(r.levels) {
+	if p.level >= len(r.levels) || !r.server && filter.Marked(x, filter.Elsewhere) {
 		return
 	}
 	l := &r.levels[p.level]
