@@ -13,11 +13,19 @@ import (
 )
 
 var bodies = []test{
+	{"ALengthOfZeroIsAnEmptyBody", nil, func(t *testing.T, b *lab) {
+		c := b.dial()
+		for range 2 {
+			c.send("POST / HTTP/1.1\nHost: a.test\nContent-Length: 0\n\n").want(200, "POST / host=a.test body=")
+			c.send("POST / HTTP/1.1\nHost: a.test\n\n").want(200, "POST / host=a.test")
+		}
+		b.records(4)
+	}},
 	{"BodiesByLengthAndByChunks", nil, func(t *testing.T, b *lab) {
 		c := b.dial()
 		c.send("POST / HTTP/1.1\nHost: a.test\nContent-Length: 5\n\nhello").want(200, "POST / host=a.test body=hello")
 		c.send("POST / HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n").want(200, "POST / host=a.test body=hello")
-		c.send("POST / HTTP/1.1\nHost: a.test\nContent-Length: 0\n\n").want(200, "POST / host=a.test")
+		c.send("POST / HTTP/1.1\nHost: a.test\nContent-Length: 0\n\n").want(200, "POST / host=a.test body=")
 		c.send("POST / HTTP/1.1\nHost: a.test\n\n").want(200, "POST / host=a.test")
 		c.send("GET / HTTP/1.1\nHost: a.test\nContent-Length: 2\n\nhi").want(200, "GET / host=a.test body=hi")
 	}},

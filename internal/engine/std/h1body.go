@@ -41,6 +41,9 @@ func (b *reqBody) begin(x *exchange.Exchange) {
 	case x.Malformed != 0 || b.framing == h1.FrameNone || b.framing == h1.FrameLength && b.left == 0:
 		b.err = io.EOF
 		b.c.watch.bodyRead()
+		if x.Malformed == 0 && b.framing == h1.FrameLength {
+			x.Req.Body = b // empty, but the client said so: the endpoint hears it
+		}
 		return
 	case b.framing == h1.FrameChunked:
 		b.chunks.Reset()
