@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -69,7 +70,8 @@ func newShell(t *testing.T) *shell {
 			s.env = append(s.env, kv)
 		}
 	}
-	s.env = append(s.env, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+s.dir, "CURL_HOME="+s.dir, asProgram+"=1")
+	s.env = append(s.env, "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+s.dir, "CURL_HOME="+s.dir, asProgram+"=1",
+		"GORACE=atexit_sleep_ms=0") // the race detector holds every process for a second otherwise
 	return s
 }
 
@@ -119,13 +121,14 @@ type running struct {
 	mu    sync.Mutex
 	out   bytes.Buffer
 	more  chan struct{} // a line has come
-	ended chan error
+	ended chan struct{}
+	err   error // what it ended with, once ended is closed
 }
 
 // start starts a command that ends only when it is told to; the end of the test does so.
 func (s *shell) start(text string) *running {
 	s.t.Helper()
-	r := &running{t: s.t, text: text, cmd: s.command(context.Background(), "exec "+text), more: make(chan struct{}, 1), ended: make(chan error, 1)}
+	r := &running{t: s.t, text: text, cmd: s.command(context.Background(), "exec "+text), more: make(chan struct{}, 1), ended: make(chan struct{})}
 	out, in := io.Pipe()
 	r.cmd.Stdout, r.cmd.Stderr = in, in
 	if err := r.cmd.Start(); err != nil {
@@ -150,16 +153,12 @@ func (s *shell) start(text string) *running {
 		}
 	}()
 	go func() {
-		err := r.cmd.Wait()
+		r.err = r.cmd.Wait()
 		in.Close()
 		<-read
-		r.ended <- err
+		close(r.ended)
 	}()
-	s.t.Cleanup(func() {
-		if r.cmd.ProcessState == nil {
-			r.stop()
-		}
-	})
+	s.t.Cleanup(func() { r.stop() })
 	return r
 }
 
@@ -176,12 +175,11 @@ func (r *running) wait(text string, limit time.Duration) {
 	for !strings.Contains(r.output(), text) {
 		select {
 		case <-r.more:
-		case err := <-r.ended:
-			r.ended <- err
+		case <-r.ended:
 			if strings.Contains(r.output(), text) {
 				return
 			}
-			r.t.Fatalf("$ %s\nended (%v) without saying %q:\n%s", r.text, err, text, r.output())
+			r.t.Fatalf("$ %s\nended (%v) without saying %q:\n%s", r.text, r.err, text, r.output())
 		case <-late:
 			r.t.Fatalf("$ %s\ndid not say %q within %v:\n%s", r.text, text, limit, r.output())
 		}
@@ -191,18 +189,21 @@ func (r *running) wait(text string, limit time.Duration) {
 // stop ends the command as Ctrl-C does and returns its exit status.
 func (r *running) stop() int {
 	r.t.Helper()
-	if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
-		r.t.Error(err)
+	select {
+	case <-r.ended: // its number may be another's by now
+	default:
+		if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGINT); err != nil && !errors.Is(err, syscall.ESRCH) {
+			r.t.Error(err)
+		}
 	}
 	select {
-	case err := <-r.ended:
-		r.ended <- err
+	case <-r.ended:
 		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if errors.As(r.err, &exit) {
 			return exit.ExitCode()
 		}
-		if err != nil {
-			r.t.Errorf("$ %s\n%v", r.text, err)
+		if r.err != nil {
+			r.t.Errorf("$ %s\n%v", r.text, r.err)
 		}
 		return 0
 	case <-time.After(15 * time.Second):
@@ -214,19 +215,33 @@ func (r *running) stop() int {
 	}
 }
 
-// within asks until ok is content; every question is run once more until limit is over.
-func (s *shell) within(limit time.Duration, question, what string, ok func(code int, out string) bool) {
+// shows asks until the output holds text, and reports whether it did within limit.
+func (s *shell) shows(limit time.Duration, question, text string) (out string, ok bool) {
 	s.t.Helper()
-	began := time.Now()
-	for {
-		code, out := s.run(question)
-		if ok(code, out) {
-			return
+	for began := time.Now(); ; {
+		_, out = s.run(question)
+		if strings.Contains(out, text) {
+			return out, true
 		}
 		if time.Since(began) > limit {
-			s.t.Fatalf("$ %s\nno %s within %v: %d\n%s", question, what, limit, code, out)
+			return out, false
 		}
 	}
+}
+
+// live replaces a text of a file and wants what is new in the answers within a second. A machine
+// that is busy with other tests gets three chances.
+func (s *shell) live(file, text, question string) {
+	s.t.Helper()
+	for i := range 3 {
+		next := fmt.Sprintf("Text %d.", i)
+		s.edit(file, text, next)
+		if _, ok := s.shows(time.Second, question, next); ok {
+			return
+		}
+		text = next
+	}
+	s.t.Errorf("%s: what is saved is not live within a second", file)
 }
 
 // edit replaces a text of a file, as an editor does.
