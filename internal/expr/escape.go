@@ -1,5 +1,7 @@
 package expr
 
+import "unicode/utf8"
+
 const hexUpper = "0123456789ABCDEF"
 const hexLower = "0123456789abcdef"
 
@@ -18,6 +20,11 @@ var (
 	needsHex  = which(func(c byte) bool { return c < 0x20 || c > 0x7e || c == '"' || c == '\\' })
 	needsLine = which(func(c byte) bool { return c == '\n' || c == '\r' })
 	needsJSON = which(func(c byte) bool { return c < 0x20 || c == '"' || c == '\\' })
+
+	// bare may stand in JSON outside of a string: in numbers, and in the lists of them that retries make.
+	bare = which(func(c byte) bool {
+		return c >= '0' && c <= '9' || c == '.' || c == ',' || c == ' ' || c == '-' || c == '+' || c == ':' || c == 'e' || c == 'E'
+	})
 )
 
 func appendHex(dst []byte, c byte) []byte {
@@ -68,7 +75,8 @@ func escapeFrom(dst []byte, start int, needs *byteSet, escape func([]byte, byte)
 }
 
 // finishJSON escapes a value of a JSON log format. Outside of a string an absent
-// value would leave invalid JSON behind, so it is null (reference/operations.md 11).
+// value would leave invalid JSON behind, so it is null (reference/operations.md 11), and a text becomes
+// a string: a client must not write members of its own. Bytes that are not UTF-8 become U+FFFD (security.md S13.4).
 func finishJSON(dst []byte, start int, found, quoted bool) []byte {
 	if !found {
 		dst = dst[:start]
@@ -76,7 +84,43 @@ func finishJSON(dst []byte, start int, found, quoted bool) []byte {
 	if !quoted && (len(dst) == start || len(dst) == start+1 && dst[start] == '-') {
 		return append(dst[:start], "null"...)
 	}
-	return escapeFrom(dst, start, needsJSON, appendJSON)
+	open := !quoted && !literal(dst[start:])
+	dst = escapeFrom(dst, start, needsJSON, appendJSON)
+	if !utf8.Valid(dst[start:]) {
+		dst = mendUTF8(dst, start)
+	}
+	if open {
+		dst = append(dst, '"', '"')
+		copy(dst[start+1:], dst[start:len(dst)-2])
+		dst[start] = '"'
+	}
+	return dst
+}
+
+// literal reports whether s may stand outside of a string.
+func literal(s []byte) bool {
+	switch string(s) {
+	case "true", "false", "null":
+		return true
+	}
+	for _, c := range s {
+		if !bare[c] {
+			return false
+		}
+	}
+	return true
+}
+
+// mendUTF8 replaces each byte of dst[start:] that is part of no character.
+func mendUTF8(dst []byte, start int) []byte {
+	end := len(dst)
+	for i := start; i < end; {
+		r, n := utf8.DecodeRune(dst[i:end])
+		dst = utf8.AppendRune(dst, r)
+		i += n
+	}
+	n := copy(dst[start:], dst[end:])
+	return dst[:start+n]
 }
 
 // appendURIComponent appends s with everything but unreserved characters percent-encoded.
