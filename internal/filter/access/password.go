@@ -95,29 +95,35 @@ func quoted(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", " ", "\n", " ").Replace(s)
 }
 
-type user struct{ name, hash string }
+type user struct {
+	name, hash string
+	line       int
+}
 
 // splitUsers reads an htpasswd file as nginx does: "name:hash", and what follows a second colon is a comment.
 func splitUsers(file string) []user {
 	var out []user
+	n := 0
 	for line := range strings.Lines(file) {
+		n++
 		line = strings.TrimRight(line, "\r\n")
 		name, rest, ok := strings.Cut(line, ":")
 		if !ok || strings.HasPrefix(line, "#") {
 			continue
 		}
 		h, _, _ := strings.Cut(rest, ":")
-		out = append(out, user{name, strings.TrimRight(h, " \t")})
+		out = append(out, user{name, strings.TrimRight(h, " \t"), n})
 	}
 	return out
 }
 
-// Problems names the users of an htpasswd file whose hash can never match, and says why. Hashes are not in it.
+// Problems names the lines of an htpasswd file whose hash can never match, and says why. Nothing of the
+// file itself is in it, not even names: what is malformed may be a password (S12.2).
 func Problems(file string) []string {
 	var out []string
 	for _, u := range splitUsers(file) {
 		if h := parseHash(u.hash); h.kind == noHash {
-			out = append(out, fmt.Sprintf("user %q: %s", u.name, h.problem))
+			out = append(out, fmt.Sprintf("line %d: %s", u.line, h.problem))
 		}
 	}
 	return out

@@ -149,7 +149,7 @@ func checkUsers(c *RouteContext, ref Ref, p *access.Password) {
 		more = fmt.Sprintf(" and %d more", len(problems)-most)
 		problems = problems[:most]
 	}
-	d := invalidRef("Secret", ref, "has entries that no password matches: "+strings.Join(problems, "; ")+more,
+	d := invalidRef("Secret", ref, "has users whom no password matches: "+strings.Join(problems, "; ")+more,
 		"make them with htpasswd -B, or another form of htpasswd")
 	d.Severity = diag.Warning
 	c.Report("auth-secret", d)
