@@ -176,7 +176,8 @@ func (s *Source) Run(ctx context.Context, to source.Sink) error {
 type watcher struct {
 	fs   *fsnotify.Watcher
 	dirs map[string]fs.FileInfo
-	told bool // that it cannot watch everything
+	only map[string]bool // files that are read whatever they are called
+	told bool            // that it cannot watch everything
 }
 
 func (s *Source) watch() *watcher {
@@ -188,7 +189,13 @@ func (s *Source) watch() *watcher {
 		s.log.Warn("directory not watched", "source", s.Name(), "error", err)
 		return nil
 	}
-	return &watcher{fs: w, dirs: map[string]fs.FileInfo{}}
+	only := map[string]bool{}
+	for _, r := range s.roots {
+		if r.only != "" {
+			only[r.display(r.only)] = true
+		}
+	}
+	return &watcher{fs: w, dirs: map[string]fs.FileInfo{}, only: only}
 }
 
 func (w *watcher) close() {
@@ -250,11 +257,24 @@ func (w *watcher) note(e fsnotify.Event, touched map[string]bool) bool {
 	case e.Op&(fsnotify.Create|fsnotify.Write|fsnotify.Chmod) == e.Op && manifest(base):
 		touched[name] = true
 		return false
-	case e.Op&(fsnotify.Write|fsnotify.Chmod) == e.Op:
+	case e.Op&(fsnotify.Write|fsnotify.Chmod) == e.Op, w.foreign(name, base):
 		return false // a file that is not read
 	}
 	// A name appeared or went: a manifest, a directory, or "..data" of a mounted ConfigMap.
 	return base == "..data" || base[0] != '.'
+}
+
+// foreign reports whether name is, or was, nothing that is read: what editors save to before they
+// rename it. With many files, looking at everything because of it would take long.
+func (w *watcher) foreign(name, base string) bool {
+	if manifest(base) || w.only[name] {
+		return false
+	}
+	if _, watched := w.dirs[name]; watched {
+		return false
+	}
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() || errors.Is(err, fs.ErrNotExist) && base != "..data"
 }
 
 // gather takes further events until none came for a moment.
