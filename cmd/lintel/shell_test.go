@@ -45,7 +45,10 @@ type shell struct {
 func newShell(t *testing.T) *shell {
 	t.Helper()
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Fatal("curl is not installed, and the commands of the documentation use it: apt-get install curl")
+		if os.Getenv("CI") != "" {
+			t.Fatal("curl is not installed, and the commands of the documentation use it: apt-get install curl")
+		}
+		t.Skip("curl is not installed, and the commands of the documentation use it: not run (apt-get install curl)")
 	}
 	s := &shell{t: t, dir: t.TempDir(), http: freePort(t), tls: freePort(t)}
 	self, err := os.Executable()

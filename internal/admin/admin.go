@@ -322,9 +322,9 @@ func serve(ctx context.Context, l net.Listener, h http.Handler, patience time.Du
 	defer cancel()
 	if err := srv.Shutdown(end); err != nil {
 		err = srv.Close()
-		<-ended
+		<-ended //nolint:errcheck // it says that it was closed
 		return err
 	}
-	<-ended
+	<-ended //nolint:errcheck // it says that it was shut down
 	return nil
 }

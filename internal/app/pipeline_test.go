@@ -54,7 +54,6 @@ func (r *recorder) table(d *config.Delta) map[diag.Owner][]diag.Diagnostic {
 	return nil
 }
 func (r *recorder) findings(map[diag.Owner][]diag.Diagnostic) {}
-func (r *recorder) objects([]object.Key)                      {}
 func (r *recorder) served(map[object.Key]bool)                {}
 
 func (r *recorder) count() (tables, moves int) {

@@ -147,9 +147,8 @@ func data(t *testing.T, s *source, local map[string]*ast.TypeSpec, e ast.Expr, s
 		data(t, s, local, e.Key, seen)
 		data(t, s, local, e.Value, seen)
 	case *ast.SelectorExpr:
-		x, ok := e.X.(*ast.Ident)
-		if name := ""; ok {
-			name = x.Name + "." + e.Sel.Name
+		if x, ok := e.X.(*ast.Ident); ok {
+			name := x.Name + "." + e.Sel.Name
 			if !slices.Contains(foreign, name) {
 				t.Errorf("package %s: its settings hold a %s, which is not known to be data", s.pkg, name)
 			}

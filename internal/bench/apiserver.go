@@ -23,7 +23,8 @@ import (
 
 // managed stands for what the API server keeps about who set which field; a client decodes it,
 // too, before it can drop it.
-var managed = &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{".":{},"f:kubectl.kubernetes.io/last-applied-configuration":{}}},` +
+var managed = &metav1.FieldsV1{Raw: //nolint:staticcheck // what comes over the wire has it
+[]byte(`{"f:metadata":{"f:annotations":{".":{},"f:kubectl.kubernetes.io/last-applied-configuration":{}}},` +
 	`"f:spec":{"f:ingressClassName":{},"f:rules":{},"f:ports":{".":{},"k:{\"port\":80,\"protocol\":\"TCP\"}":{".":{},"f:name":{},"f:port":{},"f:protocol":{},"f:targetPort":{}}},"f:selector":{},"f:type":{}}}`)}
 
 const ingresses = "/apis/networking.k8s.io/v1/ingresses"

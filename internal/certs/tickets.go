@@ -122,7 +122,7 @@ func shown(cs *tls.ConnectionState) byte {
 func (h *Handshake) unwrap(identity []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
 	ss, err := h.store.tickets.current().DecryptTicket(identity, cs)
 	if err != nil || ss == nil {
-		return nil, nil // of another key, or garbage: a full handshake, RFC 8446, 4.2.11
+		return nil, nil //nolint:nilerr // of another key, or garbage: a full handshake, RFC 8446, 4.2.11
 	}
 	for _, e := range ss.Extra {
 		if len(e) != extraLen || !bytes.HasPrefix(e, ticketTag) {

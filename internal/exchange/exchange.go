@@ -4,7 +4,7 @@
 // Engines fill Request, call the steps of Handler, and send Response. Filters
 // and the proxy see nothing else of a protocol. Framing fields
 // (Content-Length, Transfer-Encoding, Connection, Keep-Alive, Upgrade, TE,
-// Proxy-Connection, HTTP2-Settings, pseudo-fields) never appear in Fields: length
+// HTTP2-Settings, pseudo-fields) never appear in Fields: length
 // and upgrade are struct fields, so editing a header cannot cause smuggling.
 //
 // What a reader gets wrong: everything reachable from an Exchange is valid only

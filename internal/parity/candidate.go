@@ -90,7 +90,7 @@ func (c *Candidate) Ready(ctx context.Context, p *Place, s *Suite) error {
 	if s.NoReady {
 		head = "PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n" + head
 	}
-	last := "no connection"
+	var last string
 	for {
 		status, err := probe(ctx, p, head)
 		switch {
@@ -103,7 +103,7 @@ func (c *Candidate) Ready(ctx context.Context, p *Place, s *Suite) error {
 		}
 		select {
 		case <-c.done:
-			return fmt.Errorf("the candidate ended: %v", c.err)
+			return fmt.Errorf("the candidate ended: %w", c.err)
 		case <-ctx.Done():
 			return fmt.Errorf("the last object of the suite never answered; at last: %s", last)
 		case <-time.After(20 * time.Millisecond):
@@ -130,7 +130,7 @@ func probe(ctx context.Context, p *Place, request string) (string, error) {
 	if len(line) > 0 {
 		return string(line), nil
 	}
-	return "", fmt.Errorf("empty answer (%v)", err)
+	return "", fmt.Errorf("empty answer (%w)", err)
 }
 
 // tail keeps the end of what is written to it.

@@ -15,7 +15,6 @@ type canary struct {
 	cfg     *config.Canary
 	pool    *upstream.Pool
 	policy  balance.Policy
-	key     string          // of the kept policy
 	sticky  *balance.Sticky // nil: affinity does not extend to the canary
 	pattern *regexp.Regexp
 	total   int

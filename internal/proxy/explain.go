@@ -59,7 +59,7 @@ func (f *Forwarder) Explain(x *exchange.Exchange) *Explanation {
 	set := pool.Set()
 	var tried balance.Tried
 	var picked *balance.Endpoint
-	reason := ""
+	var reason string
 	if sticky != nil {
 		a := f.cfg.Affinity
 		mode := a.Mode

@@ -231,7 +231,7 @@ func (e *events) run(ctx context.Context) {
 		if !pause(ctx, gatherFor) {
 			return
 		}
-		next := time.Hour
+		var next time.Duration
 		for {
 			t, p, wait, ok := e.take()
 			if !ok {

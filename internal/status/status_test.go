@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +57,6 @@ type world struct {
 	client *fake.Clientset
 	log    bytes.Buffer
 	o      Options
-	mu     sync.Mutex
 }
 
 func newWorld(t *testing.T, objs ...runtime.Object) *world {

@@ -418,11 +418,11 @@ func (c *framed) await(ok func(http2.Frame) bool) http2.Frame {
 // next returns the next frame that says something about a stream, or the end of the connection.
 func (c *framed) next(id uint32) http2.Frame {
 	return c.await(func(f http2.Frame) bool {
-		switch f.(type) {
+		switch f := f.(type) {
 		case *http2.HeadersFrame, *http2.DataFrame, *http2.RSTStreamFrame:
 			return f.Header().StreamID == id
 		case *http2.GoAwayFrame:
-			return f.(*http2.GoAwayFrame).ErrCode != http2.ErrCodeNo
+			return f.ErrCode != http2.ErrCodeNo
 		}
 		return false
 	})

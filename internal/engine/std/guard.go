@@ -123,7 +123,8 @@ func (g *guard) look(b []byte) bool {
 		g.preface += n
 		b = b[n:]
 	}
-	for ok := true; ; {
+	for {
+		var ok bool
 		if b, ok = g.in.next(b); !ok {
 			return true
 		}
@@ -160,7 +161,8 @@ func (g *guard) frame(kind, flags byte, length uint32) bool {
 // sound: a client that provokes them makes as much work as one that sends them (CVE-2025-8671).
 func (g *guard) Write(p []byte) (int, error) {
 	b := p
-	for ok := true; ; {
+	for {
+		var ok bool
 		if b, ok = g.out.next(b); !ok {
 			break
 		}

@@ -103,7 +103,6 @@ type h2conn struct {
 	server   *server
 	requests atomic.Uint64
 	active   atomic.Int64
-	leaving  sync.Once
 }
 
 func (c *h2conn) count() uint64 { return c.requests.Load() }

@@ -29,7 +29,7 @@ func TestIDIsTheClientsOrMade(t *testing.T) {
 		}
 		x.Release()
 	}
-	if Make() == Make() {
+	if a, b := Make(), Make(); a == b {
 		t.Error("two ids are equal")
 	}
 }

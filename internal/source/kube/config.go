@@ -75,11 +75,11 @@ const oldest = 21
 func checkVersion(major, minor, text string) error {
 	m, err := strconv.Atoi(major)
 	if err != nil {
-		return nil // distributions write what they like; the lists will tell
+		return nil //nolint:nilerr // distributions write what they like; the lists will tell
 	}
 	n, err := strconv.Atoi(strings.TrimRight(minor, "+"))
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // as above
 	}
 	if m < 1 || m == 1 && n > 0 && n < oldest {
 		return fmt.Errorf("kube: the API server is version %s; 1.%d or newer is needed", text, oldest)

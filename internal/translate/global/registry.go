@@ -114,8 +114,8 @@ func (e *entry) info() Info {
 	if i.Verdict != Implemented || e.read != nil {
 		return i
 	}
-	for _, k := range annotation.ByConfigMap(i.Name) {
-		a := k.Info()
+	if keys := annotation.ByConfigMap(i.Name); len(keys) > 0 {
+		a := keys[0].Info()
 		i.Annotation, i.Syntax = a.Name, a.Syntax
 		if i.Default == "" {
 			i.Default = a.Default

@@ -121,7 +121,7 @@ func (c *call2) run(req *http.Request, a *attempt) *exchange.Error {
 	})
 	done := make(chan outcome, 1)
 	go func() {
-		res, err := c.h.cc.RoundTrip(req.WithContext(ctx))
+		res, err := c.h.cc.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // closed by respBody or drop
 		done <- outcome{res, err}
 	}()
 	out, err := c.await(done, interims)

@@ -350,8 +350,7 @@ func (p *RequestParser) special(name, value string, r *exchange.Request, st *fie
 			return true
 		}
 		return exchange.EqualFold(name, "HTTP2-Settings")
-	case 16:
-		return exchange.EqualFold(name, "Proxy-Connection")
+	// compat: Proxy-Connection, which no standard has, travels on (reference/routing.md 8.3, measured).
 	case 17:
 		if exchange.EqualFold(name, "Transfer-Encoding") {
 			st.coding = value

@@ -77,11 +77,6 @@ func AppendRequestHead(dst []byte, u *exchange.Upstream, connection string) ([]b
 	return append(dst, '\r', '\n'), framing, nil
 }
 
-// meansContent reports whether endpoints may insist on a Content-Length, RFC 9110, 8.6.
-func meansContent(method string) bool {
-	return method == "POST" || method == "PUT" || method == "PATCH"
-}
-
 // ResponseOptions are what a response head needs besides the response.
 type ResponseOptions struct {
 	Method    string         // of the request
