@@ -52,16 +52,20 @@ type App struct {
 func New(o Options, log *slog.Logger) (*App, error) { return NewWithOutput(o, log, os.Stdout) }
 
 // NewWithOutput is New with another place for the access log of standard output.
-func NewWithOutput(o Options, log *slog.Logger, stdout io.Writer) (*App, error) {
+func NewWithOutput(o Options, log *slog.Logger, stdout io.Writer) (_ *App, err error) {
 	if err := o.Check(); err != nil {
 		return nil, err
 	}
 	a := &App{opts: o, log: log, snapshot: object.NewSnapshot(), ready: make(chan struct{}), draining: make(chan struct{})}
 	a.access = accesslog.New(stdout, log)
-	var err error
 	if a.world, err = newWorld(&o, log, a.access); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			a.world.transport.Close()
+		}
+	}()
 	if err := a.chooseSource(); err != nil {
 		return nil, err
 	}
@@ -209,6 +213,7 @@ func (a *App) logFindings(appeared, gone []diag.Diagnostic) {
 // accepting and connections end after what they are doing; what is left at the end of the
 // worker-shutdown-timeout is closed. It returns nil after a clean end.
 func (a *App) Run(ctx context.Context) error {
+	defer a.world.transport.Close()
 	if err := a.front.listener.Bind(); err != nil {
 		return err
 	}
@@ -216,7 +221,6 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.bindOperators(); err != nil {
 		return err
 	}
-	defer a.world.transport.Close()
 	base := context.WithoutCancel(ctx)
 	logs := newGroup(base) // ends last
 	logs.goes("access log", a.access.Run)
