@@ -88,6 +88,7 @@ func TestS8_5_CrowdedNamespaceDelaysNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer w.transport.Close()
 	snapshot := object.NewSnapshot()
 	p := newPipeline(log, snapshot, func() *translate.Builder { return translate.NewBuilder(snapshot, translate.DefaultOptions()) }, w, []source.Source{named("a")})
 	g := newGroup(t.Context())
