@@ -190,6 +190,7 @@ func (s *state) number(order []*file) {
 		return cmp.Or(cmp.Compare(rank[a.root], rank[b.root]), cmp.Compare(a.rel, b.rel))
 	})
 	s.order = order
+	j := 0
 	for i, f := range order {
 		if f.base != 0 {
 			continue
@@ -198,15 +199,16 @@ func (s *state) number(order []*file) {
 		if i > 0 {
 			prev = order[i-1].base
 		}
-		next, j := 0, i+1
-		for ; j < len(order) && next == 0; j++ {
-			next = order[j].base
+		if j <= i {
+			// The next file that has a number; all between are new.
+			for j = i + 1; j < len(order) && order[j].base == 0; j++ {
+			}
 		}
-		if next == 0 {
+		if j == len(order) {
 			f.base = prev + gap
 			continue
 		}
-		step := (next - prev) / (j - i)
+		step := (order[j].base - prev) / (j - i + 1)
 		if step < 1<<16 {
 			s.renumber()
 			return
