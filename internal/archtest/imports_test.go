@@ -123,7 +123,7 @@ func TestPackagesImportOnlyWhatTheyMay(t *testing.T) {
 	all := parseLayers(t)
 	missing := map[string]bool{}
 	for _, s := range parsed(t) {
-		if s.test || s.pkg == "deps" || strings.HasPrefix(s.pkg, "test/") || strings.HasPrefix(s.pkg, "tools/") {
+		if s.test || strings.HasPrefix(s.pkg, "test/") || strings.HasPrefix(s.pkg, "tools/") {
 			continue
 		}
 		l, ok := find(all, s.pkg)
