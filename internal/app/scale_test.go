@@ -54,12 +54,12 @@ type controller struct {
 }
 
 // newController makes one that takes objects from sources. Nothing runs yet.
-func newController(b *testing.B, sources ...source.Source) *controller {
+func newController(b testing.TB, sources ...source.Source) *controller {
 	b.Helper()
 	return newControllerWith(b, Defaults(), sources...)
 }
 
-func newControllerWith(b *testing.B, o Options, sources ...source.Source) *controller {
+func newControllerWith(b testing.TB, o Options, sources ...source.Source) *controller {
 	b.Helper()
 	log := slog.New(slog.DiscardHandler)
 	w, err := newWorld(&o, log, accesslog.New(io.Discard, log))
@@ -91,7 +91,7 @@ func (c *controller) run(b *testing.B, sources ...source.Source) {
 }
 
 // serve makes a controller that serves n applications, without goroutines.
-func serve(b *testing.B, n int) *controller {
+func serve(b testing.TB, n int) *controller {
 	b.Helper()
 	c := newController(b)
 	c.take(bench.Cluster(n))
