@@ -1,6 +1,7 @@
 # lintel: make test is all a contributor needs; the other targets say what they want.
 GO        ?= go
 BIN       ?= bin
+ARCH      ?= $(shell $(GO) env GOARCH)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMAGE     ?= lintel.local/lintel:dev
 LDFLAGS   := -s -w -X main.version=$(VERSION)
@@ -29,7 +30,7 @@ vet:
 	$(GO) vet ./...
 
 lint: ## golangci-lint of the version .ci/tools pins
-	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/golangci-lint run --build-tags e2e ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	./.ci/fuzz $(FUZZTIME)
@@ -43,8 +44,9 @@ check-generated: ## fails when generated files are not what the code says
 chart-lint: ## the Helm chart, with the default and every example values file
 	./.ci/chart $(TOOLS)/helm
 
-image: build ## an OCI image as a tar file, made without a container daemon
-	$(GO) run ./tools/ociimage -o $(BIN)/lintel.tar -name $(IMAGE) -version $(VERSION) $(BIN)/lintel
+image: ## an OCI image for ARCH as a tar file, made without a container daemon
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/linux-$(ARCH)/lintel ./cmd/lintel
+	$(GO) run ./tools/ociimage -o $(BIN)/lintel.tar -name $(IMAGE) -arch $(ARCH) -version $(VERSION) $(BIN)/linux-$(ARCH)/lintel
 
 e2e: ## the end-to-end suite on the cluster of KUBECONFIG; the image must be on its nodes
 	./.ci/e2e $(TOOLS)/helm $(IMAGE)

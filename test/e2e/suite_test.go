@@ -87,7 +87,8 @@ func run(t *testing.T, name string, args ...string) string {
 // install installs or upgrades a release of the chart and waits until it is ready.
 func (s *suite) install(t *testing.T, ns, release string, extra ...string) {
 	t.Helper()
-	name, tag, _ := strings.Cut(s.image, ":")
+	colon := strings.LastIndexByte(s.image, ':') // a registry may have a port
+	name, tag := s.image[:colon], s.image[colon+1:]
 	args := append([]string{
 		"upgrade", "--install", release, "../../chart", "--namespace", ns, "--create-namespace", "--wait", "--timeout", "3m",
 		"--set", "controller.image.registry=", "--set", "controller.image.image=" + name, "--set", "controller.image.tag=" + tag,

@@ -8,12 +8,14 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -29,7 +31,7 @@ type descriptor struct {
 func main() {
 	out := flag.String("o", "lintel.tar", "file to write")
 	names := flag.String("name", "lintel.local/lintel:dev", "image names, separated by comma")
-	arch := flag.String("arch", "amd64", "architecture of the program")
+	arch := flag.String("arch", runtime.GOARCH, "architecture of the program")
 	certs := flag.String("certs", "/etc/ssl/certs/ca-certificates.crt", "CA bundle to include; left out when the file does not exist")
 	version := flag.String("version", "dev", "version label")
 	flag.Parse()
@@ -49,20 +51,24 @@ func write(out string, names []string, arch, certs, version, program string) err
 		return err
 	}
 	bundle, err := os.ReadFile(certs)
-	if err != nil && !os.IsNotExist(err) {
+	if os.IsNotExist(err) {
+		fmt.Fprintf(os.Stderr, "ociimage: %s does not exist: the image trusts no certificate authorities (name a bundle with -certs)\n", certs)
+	} else if err != nil {
 		return err
 	}
 	layer, err := makeLayer(prog, bundle)
 	if err != nil {
 		return err
 	}
+	packed, err := compress(layer)
+	if err != nil {
+		return err
+	}
 	var image bytes.Buffer
 	tw := tar.NewWriter(&image)
 	blob := func(mediaType string, b []byte) (descriptor, error) {
-		sum := sha256.Sum256(b)
-		id := hex.EncodeToString(sum[:])
-		err := addFile(tw, "blobs/sha256/"+id, 0o644, b)
-		return descriptor{MediaType: mediaType, Digest: "sha256:" + id, Size: len(b)}, err
+		d := descriptor{MediaType: mediaType, Digest: digest(b), Size: len(b)}
+		return d, addFile(tw, "blobs/"+strings.Replace(d.Digest, ":", "/", 1), 0o644, b)
 	}
 	blobJSON := func(mediaType string, v any) (descriptor, error) {
 		b, err := json.Marshal(v)
@@ -71,7 +77,7 @@ func write(out string, names []string, arch, certs, version, program string) err
 		}
 		return blob(mediaType, b)
 	}
-	l, err := blob("application/vnd.oci.image.layer.v1.tar", layer)
+	l, err := blob("application/vnd.oci.image.layer.v1.tar+gzip", packed)
 	if err != nil {
 		return err
 	}
@@ -88,7 +94,7 @@ func write(out string, names []string, arch, certs, version, program string) err
 				"org.opencontainers.image.licenses": "Apache-2.0",
 			},
 		},
-		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{l.Digest}},
+		"rootfs": map[string]any{"type": "layers", "diff_ids": []string{digest(layer)}},
 	})
 	if err != nil {
 		return err
@@ -104,6 +110,9 @@ func write(out string, names []string, arch, certs, version, program string) err
 	for _, n := range names {
 		d := m
 		d.Annotations = map[string]string{"io.containerd.image.name": n}
+		if i := strings.LastIndexByte(n, ':'); i > strings.LastIndexByte(n, '/') {
+			d.Annotations["org.opencontainers.image.ref.name"] = n[i+1:]
+		}
 		manifests = append(manifests, d)
 	}
 	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests})
@@ -120,6 +129,23 @@ func write(out string, names []string, arch, certs, version, program string) err
 		return err
 	}
 	return os.WriteFile(out, image.Bytes(), 0o644)
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func compress(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out) // no name and no time in its head: same input, same bytes
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
 }
 
 func makeLayer(prog, bundle []byte) ([]byte, error) {
