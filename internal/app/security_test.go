@@ -404,6 +404,7 @@ type taken struct {
 	w   *wire
 	in  *bufio.Reader
 	got bytes.Buffer // guarded by w.mu
+	cut bool         // a message on it was still under way when it was forgotten; guarded by w.mu
 }
 
 // listenWire starts an endpoint; serve is run for each connection, which is closed afterwards.
@@ -460,17 +461,38 @@ func (w *wire) received() []string {
 	defer w.mu.Unlock()
 	var out []string
 	for _, c := range w.conns {
-		out = append(out, c.got.String())
+		if !c.cut {
+			out = append(out, c.got.String())
+		}
 	}
 	return out
 }
 
-// forget drops what was received.
+// forget drops what was received. What is left of a message that was broken off may still come: its
+// connection is not looked at any more.
 func (w *wire) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, c := range w.conns {
+		c.cut = c.cut || !whole(c.got.String())
 		c.got.Reset()
+	}
+}
+
+// whole reports whether raw ends where a message ends.
+func whole(raw string) bool {
+	in := bufio.NewReader(strings.NewReader(raw))
+	for {
+		if _, err := in.Peek(1); err != nil {
+			return true
+		}
+		r, err := http.ReadRequest(in)
+		if err != nil {
+			return false
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return false
+		}
 	}
 }
 
