@@ -261,7 +261,7 @@ func (p *program) pour(n int, request func(*bytes.Buffer)) error {
 		return err
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(6 * soon))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReaderSize(c, 64<<10)
 	var b bytes.Buffer
 	for sent := 0; sent < n; {
