@@ -37,7 +37,6 @@ type Engine struct {
 	draining atomic.Bool
 	live     atomic.Int64
 	empty    chan struct{} // told when live falls to zero
-	ended    atomic.Uint64 // requests of connections that ended
 	shards   [16]shard
 	h2       servers
 }
@@ -48,6 +47,7 @@ var _ engine.Engine = (*Engine)(nil)
 type shard struct {
 	mu    sync.Mutex
 	conns map[served]struct{}
+	ended uint64 // requests of connections that ended
 }
 
 // served is a connection as the engine keeps it.
@@ -124,8 +124,8 @@ func (e *Engine) remove(s served, id uint64) {
 	sh := &e.shards[id%uint64(len(e.shards))]
 	sh.mu.Lock()
 	delete(sh.conns, s)
+	sh.ended += s.count()
 	sh.mu.Unlock()
-	e.ended.Add(s.count())
 	e.gone()
 }
 
@@ -192,8 +192,19 @@ func (e *Engine) Wait(ctx context.Context) (cut int) {
 
 // Counts implements engine.Engine.
 func (e *Engine) Counts() engine.Counts {
-	c := engine.Counts{Requests: e.ended.Load()}
-	e.each(func(s served) {
+	var c engine.Counts
+	for i := range e.shards {
+		e.shards[i].count(&c)
+	}
+	return c
+}
+
+// count adds what the shard's connections do and did: a connection that ends meanwhile counts once.
+func (sh *shard) count(c *engine.Counts) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	c.Requests += sh.ended
+	for s := range sh.conns {
 		c.Requests += s.count()
 		switch s.phase() {
 		case waiting:
@@ -203,8 +214,7 @@ func (e *Engine) Counts() engine.Counts {
 		default:
 			c.Writing++
 		}
-	})
-	return c
+	}
 }
 
 // closing reports whether connections end after their current response.
